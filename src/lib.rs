@@ -1,0 +1,42 @@
+//! Patchwright turns a production alert into a draft pull request that a person reviews.
+//!
+//! The modules, in the order in which a job meets them; `ARCHITECTURE.md` has the map and the rules.
+//!
+//! | layer | modules |
+//! |---|---|
+//! | words: plain data, no I/O | [`alert`] [`evidence`] [`job`] [`outcome`] [`limits`] [`redact`] [`clock`] [`config`] |
+//! | seams: the outside world | [`source`] [`store`] [`forge`] [`git`] [`process`] [`telemetry`] |
+//! | stages: one each | [`triage`] [`context`] [`prompt`] [`agent`] [`proof`] [`publish`] |
+//! | story: their order | [`pipeline`] |
+//! | drivers: what runs it | [`http`] [`worker`] |
+//! | face: commands for people | [`cli`] |
+
+pub mod alert;
+pub mod clock;
+pub mod config;
+pub mod evidence;
+pub mod job;
+pub mod limits;
+pub mod outcome;
+pub mod redact;
+
+pub mod forge;
+pub mod git;
+pub mod process;
+pub mod source;
+pub mod store;
+pub mod telemetry;
+
+pub mod agent;
+pub mod context;
+pub mod prompt;
+pub mod proof;
+pub mod publish;
+pub mod triage;
+
+pub mod pipeline;
+
+pub mod http;
+pub mod worker;
+
+pub mod cli;

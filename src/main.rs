@@ -1,0 +1,3 @@
+//! The `patchwright` program.
+
+fn main() {}

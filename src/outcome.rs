@@ -1,0 +1,197 @@
+//! The one named end of every delivery and of every job.
+//!
+//! Invariant: "why no pull request" is an outcome with a sentence a person understands, never silence.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::job::{JobId, Stage};
+
+/// How a delivery or a job ended.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(tag = "outcome", rename_all = "snake_case")]
+pub enum Outcome {
+    /// A job was queued for this delivery (deliveries only; the job's own outcome says how it went on).
+    Queued {
+        /// The job that works on it.
+        job: JobId,
+    },
+    /// A pull request was opened, or the one that was already there was found again.
+    Opened {
+        /// Address of the pull request.
+        url: String,
+        /// Whether the forge holds it as a draft; `false` only where drafts are not available and policy allows it.
+        draft: bool,
+    },
+    /// The delivery belongs to a job that is there already (deliveries only).
+    Attached {
+        /// The job that it belongs to.
+        job: JobId,
+    },
+    /// Nothing was started.
+    Ignored {
+        /// Why not.
+        #[serde(flatten)]
+        why: Ignored,
+    },
+    /// Work was done, and it ended on purpose without a pull request.
+    Abstained {
+        /// Why.
+        #[serde(flatten)]
+        why: Abstained,
+    },
+    /// A person stopped the job.
+    Cancelled,
+    /// Something broke on our side or outside; a person has to look.
+    Failed {
+        /// The stage in which it happened.
+        stage: Stage,
+        /// What happened and what to do next, without secrets.
+        message: String,
+    },
+}
+
+/// Why nothing was started.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(tag = "why", rename_all = "snake_case")]
+pub enum Ignored {
+    /// This kind of delivery never starts a job.
+    NotActionable {
+        /// Resource and action, such as `issue.resolved`, and the reason.
+        what: String,
+    },
+    /// The very same bytes were accepted before.
+    Duplicate {
+        /// Number of the first delivery.
+        delivery: i64,
+    },
+    /// No `[[project]]` is configured for it.
+    UnknownProject {
+        /// Organisation and project slug.
+        project: String,
+    },
+    /// The event's environment is not in the project's `environments`.
+    Environment {
+        /// The event's environment.
+        environment: String,
+    },
+    /// The event's level is not in the project's `levels`.
+    Level {
+        /// The event's level.
+        level: String,
+    },
+    /// A pull request of ours for this issue is still open.
+    OpenPullRequest {
+        /// Its address.
+        url: String,
+    },
+}
+
+/// Why work ended without a pull request.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(tag = "why", rename_all = "snake_case")]
+pub enum Abstained {
+    /// The agent said that code is not the answer.
+    NoFix {
+        /// What the agent found out.
+        diagnosis: String,
+    },
+    /// The agent ended without changing a file.
+    NothingChanged {
+        /// The agent's last words.
+        diagnosis: String,
+    },
+    /// The agent was stopped or failed.
+    AgentFailed {
+        /// What happened.
+        what: String,
+    },
+    /// The change cannot be published.
+    Unpublishable {
+        /// What is wrong with it.
+        what: String,
+    },
+    /// The test command failed after the change.
+    TestsFailed {
+        /// What the two runs showed.
+        what: String,
+    },
+    /// There is no test command for this repository.
+    NoTests {
+        /// Where we looked.
+        what: String,
+    },
+    /// A person closed the pull request for this issue; it is not opened again until the issue comes back.
+    ClosedByPerson {
+        /// Address of the closed pull request.
+        url: String,
+    },
+}
+
+impl Outcome {
+    /// The name of the kind, as stored and as counted.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Queued { .. } => "queued",
+            Self::Opened { .. } => "opened",
+            Self::Attached { .. } => "attached",
+            Self::Ignored { .. } => "ignored",
+            Self::Abstained { .. } => "abstained",
+            Self::Cancelled => "cancelled",
+            Self::Failed { .. } => "failed",
+        }
+    }
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Queued { job } => write!(f, "queued as job {job}"),
+            Self::Opened { url, draft: true } => write!(f, "opened draft pull request {url}"),
+            Self::Opened { url, draft: false } => {
+                write!(f, "opened pull request {url} (not a draft: this repository does not support drafts)")
+            }
+            Self::Attached { job } => write!(f, "attached to job {job}, which works or worked on the same issue"),
+            Self::Ignored { why } => write!(f, "ignored: {why}"),
+            Self::Abstained { why } => write!(f, "no pull request: {why}"),
+            Self::Cancelled => f.write_str("cancelled by a person"),
+            Self::Failed { stage, message } => write!(f, "failed in stage {stage}: {message}"),
+        }
+    }
+}
+
+impl fmt::Display for Ignored {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotActionable { what } => f.write_str(what),
+            Self::Duplicate { delivery } => write!(f, "the same bytes arrived before, as delivery {delivery}"),
+            Self::UnknownProject { project } => {
+                write!(f, "no [[project]] in the configuration has sentry = \"{project}\"")
+            }
+            Self::Environment { environment } => {
+                write!(f, "environment `{environment}` is not one of the project's `environments`")
+            }
+            Self::Level { level } => write!(f, "level `{level}` is not one of the project's `levels`"),
+            Self::OpenPullRequest { url } => write!(f, "our pull request for this issue is still open: {url}"),
+        }
+    }
+}
+
+impl fmt::Display for Abstained {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoFix { diagnosis } => write!(f, "the agent found no fix in code: {diagnosis}"),
+            Self::NothingChanged { diagnosis } => write!(f, "the agent changed nothing; its last words: {diagnosis}"),
+            Self::AgentFailed { what } => write!(f, "the agent did not finish: {what}"),
+            Self::Unpublishable { what } => write!(f, "the change cannot be published: {what}"),
+            Self::TestsFailed { what } => write!(f, "the tests do not pass with the change: {what}"),
+            Self::NoTests { what } => write!(f, "there is no test command: {what}"),
+            Self::ClosedByPerson { url } => write!(
+                f,
+                "a person closed the pull request for this issue ({url}); it stays closed until the issue comes back"
+            ),
+        }
+    }
+}

@@ -1,0 +1,138 @@
+//! Starts programs, reads what they print, holds them to their limits, and ends their whole process tree.
+//!
+//! Invariant: nothing else in this crate starts a process; when a function here returns, nothing that the program
+//! started is left.
+
+pub mod supervise;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use crate::limits::{Limits, Size, Span};
+
+/// A program to start. Its environment is exactly `env`; nothing is inherited.
+#[derive(Clone)]
+pub struct Program {
+    /// Program and arguments.
+    pub argv: Vec<String>,
+    /// Folder to start in.
+    pub dir: PathBuf,
+    /// The whole environment.
+    pub env: BTreeMap<String, String>,
+    /// What it reads on standard input, which is then closed.
+    pub stdin: Vec<u8>,
+}
+
+/// How a program came to its end.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Ended {
+    /// It ended by itself with this code.
+    Exit(i32),
+    /// A signal that was not ours ended it.
+    Signal(i32),
+    /// We ended it.
+    Stopped(Stop),
+}
+
+/// Why we ended a program.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Stop {
+    /// It ran longer than this.
+    Wall(Span),
+    /// It printed nothing for this long.
+    Silence(Span),
+    /// It printed more than this.
+    Output(Size),
+    /// Its folder grew beyond this.
+    Disk(Size),
+    /// The job was cancelled, its lease was lost, or we are shutting down.
+    Cancelled,
+}
+
+/// What a program did.
+#[derive(Clone, Debug)]
+pub struct Report {
+    /// How it ended.
+    pub ended: Ended,
+    /// How long it ran.
+    pub took: Duration,
+    /// The last part of its output, standard output and error mixed in the order of arrival.
+    pub tail: String,
+    /// How many bytes it printed in all.
+    pub printed: u64,
+    /// How many processes it had left behind that we had to end.
+    pub leftovers: usize,
+}
+
+/// Why a program could not be run at all.
+#[derive(Debug, thiserror::Error)]
+pub enum ProcessError {
+    /// There is no such program on the `PATH` given.
+    #[error("the program `{program}` was not found on PATH ({path})")]
+    NotFound {
+        /// The program.
+        program: String,
+        /// Where it was looked for.
+        path: String,
+    },
+    /// It could not be started.
+    #[error("`{program}` could not be started: {source}")]
+    NotStarted {
+        /// The program.
+        program: String,
+        /// The system's reason.
+        source: std::io::Error,
+    },
+}
+
+/// The terms under which an untrusted program runs.
+#[derive(Clone, Debug)]
+pub struct Terms {
+    /// Its limits.
+    pub limits: Limits,
+    /// The folder whose size is held to `limits.disk`.
+    pub folder: PathBuf,
+    /// The `patchwright` executable, which is started again as the supervisor.
+    pub supervisor: PathBuf,
+    /// Ends it when cancelled.
+    pub cancel: CancellationToken,
+    /// Gets each line of output as it arrives (cut to 8 KiB, lossy UTF-8); `None` throws lines away.
+    pub lines: Option<mpsc::Sender<String>>,
+}
+
+/// Runs an untrusted program (agent, setup, tests) under a supervisor that ends every descendant, daemonised ones too.
+///
+/// # Errors
+/// Only where the program could not be started; time-outs and the like are in the report.
+pub async fn run_untrusted(program: &Program, terms: &Terms) -> Result<Report, ProcessError> {
+    let _ = (program, terms);
+    todo!()
+}
+
+/// What a trusted tool printed.
+#[derive(Clone, Debug)]
+pub struct ToolOutput {
+    /// How it ended.
+    pub ended: Ended,
+    /// Standard output, whole.
+    pub stdout: Vec<u8>,
+    /// Standard error, its last 64 KiB, lossy UTF-8.
+    pub stderr: String,
+}
+
+/// Runs a trusted tool (`git`) in a process group of its own, with a wall time-out, and collects its output.
+///
+/// # Errors
+/// Where the tool could not be started.
+pub async fn run_tool(
+    program: &Program,
+    timeout: Duration,
+    cancel: &CancellationToken,
+) -> Result<ToolOutput, ProcessError> {
+    let _ = (program, timeout, cancel);
+    todo!()
+}

@@ -1,0 +1,234 @@
+//! What the store promises, whatever database is behind it.
+//!
+//! Invariant: what `accept` returned is on disk; every write to a running job names its lease and fails with
+//! [`StoreError::LeaseLost`] when a later claim has replaced it.
+
+pub mod sqlite;
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use serde_json::Value;
+
+use crate::alert::Alert;
+use crate::clock::Moment;
+use crate::job::{EventKind, Job, JobEvent, JobId, Lease, Stage, State};
+use crate::outcome::Outcome;
+use crate::redact::Redacted;
+
+/// Why a call to the store failed; each variant is a decision for the caller.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// Another claim has replaced this lease: stop working at once and write nothing more.
+    #[error("the lease on job {0} was lost to another worker")]
+    LeaseLost(JobId),
+    /// There is no such job.
+    #[error("there is no job {0}")]
+    NoSuchJob(JobId),
+    /// The job's state does not allow it.
+    #[error("job {job} is {state}: {advice}")]
+    NotNow {
+        /// The job.
+        job: JobId,
+        /// The state it is in.
+        state: State,
+        /// What to do instead.
+        advice: &'static str,
+    },
+    /// The database did not do it; trying again later may help.
+    #[error("the database did not answer as it should: {0}")]
+    Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The database holds something that this version cannot read.
+    #[error("the database holds something this version cannot read: {0}")]
+    Corrupt(String),
+}
+
+/// A verified delivery, to be kept as it came.
+#[derive(Clone, Debug)]
+pub struct NewDelivery {
+    /// Name of the source.
+    pub source: String,
+    /// The source's name for the kind of delivery, such as `event_alert`.
+    pub resource: String,
+    /// The source's id of the request.
+    pub request_id: Option<String>,
+    /// Headers worth keeping, without signature, authorization and cookies.
+    pub headers: Vec<(String, String)>,
+    /// The raw body, to be stored compressed.
+    pub body: Vec<u8>,
+    /// Which of the active secrets verified it (`env:NAME`, never the value).
+    pub verified_by: String,
+}
+
+/// What shall become of a delivery.
+#[derive(Clone, Debug)]
+pub enum Intent {
+    /// It starts or joins a job.
+    Work {
+        /// What it means.
+        alert: Box<Alert>,
+        /// The repository that the job's concurrency is counted against, `owner/name`.
+        repository: String,
+        /// See `[sentry] regression_window`.
+        regression_window: Duration,
+    },
+    /// It is kept and answered, and nothing else happens.
+    Close(Outcome),
+}
+
+/// What became of an accepted delivery.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Accepted {
+    /// Number of the delivery (of the first one, for a duplicate).
+    pub delivery: i64,
+    /// `Queued`, `Attached` or `Ignored`.
+    pub outcome: Outcome,
+}
+
+/// A delivery as it is kept.
+#[derive(Clone, Debug)]
+pub struct Delivery {
+    /// Its number.
+    pub id: i64,
+    /// Name of the source.
+    pub source: String,
+    /// The source's name for the kind of delivery.
+    pub resource: String,
+    /// When it arrived.
+    pub received_at: Moment,
+    /// The raw body.
+    pub body: Vec<u8>,
+    /// What became of it.
+    pub outcome: Outcome,
+    /// The job that it belongs to.
+    pub job: Option<JobId>,
+}
+
+/// A line for a job's history.
+#[derive(Clone, Debug)]
+pub struct NewEvent {
+    /// The stage that writes it.
+    pub stage: Stage,
+    /// What kind of line it is.
+    pub kind: EventKind,
+    /// The line.
+    pub text: Redacted<String>,
+}
+
+/// A pull request that we opened, as the store remembers it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct KnownPullRequest {
+    /// The job that opened it.
+    pub job: JobId,
+    /// The repository, `owner/name`.
+    pub repository: String,
+    /// Our branch.
+    pub branch: String,
+    /// The forge's number.
+    pub number: u64,
+    /// Address for a person's browser.
+    pub url: String,
+}
+
+/// Which jobs to list.
+#[derive(Clone, Copy, Debug)]
+pub struct JobFilter {
+    /// Only those in this state.
+    pub state: Option<State>,
+    /// At most so many, newest first.
+    pub limit: u32,
+}
+
+/// Durable deliveries, jobs and their history.
+///
+/// All times are the database's own clock; implementations are safe to share between tasks.
+#[async_trait]
+pub trait Store: Send + Sync + std::fmt::Debug {
+    /// Keeps a delivery and, in the same transaction, queues or finds its job.
+    ///
+    /// The same bytes from the same source a second time are `Ignored(Duplicate)`. For [`Intent::Work`], with the issue's
+    /// newest job (highest epoch) as `last`:
+    /// no `last` → a new job in epoch 0; `last` not done → `Attached`; `last` done as `Ignored`, or the reason is
+    /// `Requested` → the same job is queued again with this alert; reason `Regressed` and `last` ended longer than
+    /// `regression_window` ago → a new job in the next epoch; else `Attached`.
+    async fn accept(&self, delivery: NewDelivery, intent: Intent) -> Result<Accepted, StoreError>;
+
+    /// Takes the next job that is due, whose repository has fewer than `per_repository` running jobs, or whose last
+    /// lease has expired. A job whose lease expired `max_runs` times is ended as `Failed` instead.
+    async fn claim(&self, claim: &Claim) -> Result<Option<(Job, Lease)>, StoreError>;
+
+    /// Takes this very job, even if it is not yet due; `None` where it is not queued.
+    async fn claim_job(&self, job: JobId, claim: &Claim) -> Result<Option<(Job, Lease)>, StoreError>;
+
+    /// Prolongs a lease; answers whether a person wants the job stopped.
+    async fn renew(&self, lease: &Lease, length: Duration) -> Result<bool, StoreError>;
+
+    /// Checks that the lease still holds for at least `margin`. To be called right before an effect outside.
+    async fn check_lease(&self, lease: &Lease, margin: Duration) -> Result<(), StoreError>;
+
+    /// Notes the stage that a job is in.
+    async fn enter(&self, lease: &Lease, stage: Stage) -> Result<(), StoreError>;
+
+    /// Appends to a job's history.
+    async fn record(&self, lease: &Lease, events: &[NewEvent]) -> Result<(), StoreError>;
+
+    /// Keeps a named piece of work, so that it is not done again after a crash. Replaces an earlier one of that name.
+    async fn save(&self, lease: &Lease, name: &str, value: &Redacted<Value>) -> Result<(), StoreError>;
+
+    /// A named piece of work that was kept for a job.
+    async fn saved(&self, job: JobId, name: &str) -> Result<Option<Value>, StoreError>;
+
+    /// Remembers a pull request, at the moment the forge has confirmed it.
+    async fn save_pull_request(&self, lease: &Lease, pull_request: &KnownPullRequest) -> Result<(), StoreError>;
+
+    /// The pull requests that jobs of this issue (all epochs) have opened, newest first.
+    async fn pull_requests(
+        &self,
+        source: &str,
+        project: &str,
+        issue: &str,
+    ) -> Result<Vec<KnownPullRequest>, StoreError>;
+
+    /// Ends a job.
+    async fn finish(&self, lease: &Lease, outcome: &Redacted<Outcome>) -> Result<(), StoreError>;
+
+    /// Hands a job back, to be taken up again at `at`. `counts` says whether this run counts against `max_runs`.
+    async fn hand_back(&self, lease: &Lease, at: Moment, counts: bool) -> Result<(), StoreError>;
+
+    /// One job.
+    async fn job(&self, job: JobId) -> Result<Job, StoreError>;
+
+    /// Jobs, newest first.
+    async fn jobs(&self, filter: JobFilter) -> Result<Vec<Job>, StoreError>;
+
+    /// A job's history after position `after`, at most `limit` lines.
+    async fn events(&self, job: JobId, after: i64, limit: u32) -> Result<Vec<JobEvent>, StoreError>;
+
+    /// The deliveries of a job, oldest first.
+    async fn deliveries(&self, job: JobId) -> Result<Vec<Delivery>, StoreError>;
+
+    /// One delivery.
+    async fn delivery(&self, id: i64) -> Result<Option<Delivery>, StoreError>;
+
+    /// Asks for a job to be stopped: a queued one ends at once, a running one when its worker hears of it.
+    async fn cancel(&self, job: JobId) -> Result<State, StoreError>;
+
+    /// Queues a job again that is done. With `fresh`, what was saved of the earlier run is dropped.
+    async fn retry(&self, job: JobId, fresh: bool) -> Result<(), StoreError>;
+
+    /// Whether the database can be written to.
+    async fn check(&self) -> Result<(), StoreError>;
+}
+
+/// The terms of a claim.
+#[derive(Clone, Debug)]
+pub struct Claim {
+    /// Name of the worker.
+    pub owner: String,
+    /// How long the lease holds.
+    pub lease: Duration,
+    /// Most running jobs for one repository.
+    pub per_repository: usize,
+    /// Most runs of one job.
+    pub max_runs: u32,
+}

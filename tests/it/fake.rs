@@ -1,0 +1,4 @@
+//! Stand-ins for other people's servers.
+
+pub(crate) mod github;
+pub(crate) mod sentry;
