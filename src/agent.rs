@@ -1,1 +1,178 @@
-//! stub
+//! Runs the configured coding agent in a workspace and reads what it hands back.
+//!
+//! Invariant: the agent's environment is built here from nothing; it never holds a credential of ours, and what the
+//! agent says is data, not a verdict.
+
+pub mod handback;
+pub mod profile;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::config::environment::Environment;
+use crate::config::{AgentConfig, PromptBy};
+use crate::process::{self, Ended, ProcessError, Program, Terms};
+use handback::Handback;
+
+/// The folders and files of one agent run.
+#[derive(Clone, Debug)]
+pub struct Places {
+    /// The checkout that the agent starts in.
+    pub workspace: PathBuf,
+    /// The read-only context folder.
+    pub context_dir: PathBuf,
+    /// The file that holds the prompt.
+    pub prompt_file: PathBuf,
+    /// Where the agent may write its result.
+    pub result_file: PathBuf,
+    /// Its HOME, empty and its own.
+    pub home: PathBuf,
+    /// Its TMPDIR, empty and its own.
+    pub tmp: PathBuf,
+}
+
+/// What an agent run came to.
+#[derive(Clone, Debug)]
+pub struct AgentRun {
+    /// How the command ended.
+    pub ended: Ended,
+    /// How long it took.
+    pub took: Duration,
+    /// The last part of what it printed.
+    pub last_words: String,
+    /// What it handed back, or why that could not be read.
+    pub handback: Result<Option<Handback>, String>,
+    /// How many processes it left behind.
+    pub leftovers: usize,
+}
+
+/// Runs the agent to its end.
+///
+/// # Errors
+/// Where the command could not be started at all.
+pub async fn run(
+    agent: &AgentConfig,
+    places: &Places,
+    prompt: &str,
+    environment: &Environment,
+    terms: &Terms,
+) -> Result<AgentRun, ProcessError> {
+    let program = Program {
+        argv: agent.command.iter().map(|part| fill(part, places)).collect(),
+        dir: places.workspace.clone(),
+        env: environment_for(agent, places, environment),
+        stdin: match agent.prompt {
+            PromptBy::Stdin => prompt.as_bytes().to_vec(),
+            PromptBy::File => Vec::new(),
+        },
+    };
+    let report = process::run_untrusted(&program, terms).await?;
+    Ok(AgentRun {
+        ended: report.ended,
+        took: report.took,
+        last_words: last_words(&report.tail),
+        handback: handback::read(&places.result_file),
+        leftovers: report.leftovers,
+    })
+}
+
+/// The placeholders that may stand in an agent's command.
+pub const PLACEHOLDERS: [&str; 4] = ["{prompt_file}", "{workspace}", "{context_dir}", "{result_file}"];
+
+fn fill(part: &str, places: &Places) -> String {
+    let shown = |path: &Path| path.display().to_string();
+    part.replace("{prompt_file}", &shown(&places.prompt_file))
+        .replace("{workspace}", &shown(&places.workspace))
+        .replace("{context_dir}", &shown(&places.context_dir))
+        .replace("{result_file}", &shown(&places.result_file))
+}
+
+/// The environment that every command in a workspace starts from: nothing of ours but PATH and the language.
+#[must_use]
+pub fn bare_environment(environment: &Environment, home: &Path, tmp: &Path) -> BTreeMap<String, String> {
+    let mut env = BTreeMap::new();
+    for name in ["PATH", "LANG", "LC_ALL", "TZ", "SSL_CERT_FILE", "SSL_CERT_DIR"] {
+        if let Some(value) = environment.get(name) {
+            env.insert(name.to_owned(), value.to_owned());
+        }
+    }
+    env.entry("PATH".to_owned()).or_insert_with(|| "/usr/local/bin:/usr/bin:/bin".to_owned());
+    env.entry("LANG".to_owned()).or_insert_with(|| "C.UTF-8".to_owned());
+    env.insert("HOME".to_owned(), home.display().to_string());
+    env.insert("TMPDIR".to_owned(), tmp.display().to_string());
+    // Without these, bytecode and colour codes end up in the patch and in the evidence.
+    env.insert("PYTHONDONTWRITEBYTECODE".to_owned(), "1".to_owned());
+    env.insert("NO_COLOR".to_owned(), "1".to_owned());
+    env
+}
+
+fn environment_for(agent: &AgentConfig, places: &Places, environment: &Environment) -> BTreeMap<String, String> {
+    let mut env = bare_environment(environment, &places.home, &places.tmp);
+    env.insert("PATCHWRIGHT_CONTEXT_DIR".to_owned(), places.context_dir.display().to_string());
+    env.insert("PATCHWRIGHT_RESULT_FILE".to_owned(), places.result_file.display().to_string());
+    for name in &agent.pass_env {
+        if let Some(value) = environment.get(name) {
+            env.insert(name.clone(), value.to_owned());
+        }
+    }
+    env.extend(agent.env.iter().map(|(name, value)| (name.clone(), value.clone())));
+    env
+}
+
+/// The last lines of the output, enough for a person to see what the agent thought at the end.
+fn last_words(tail: &str) -> String {
+    const MOST: usize = 2_000;
+    let text = tail.trim();
+    let mut from = text.len().saturating_sub(MOST);
+    while !text.is_char_boundary(from) {
+        from += 1;
+    }
+    text[from..].trim_start().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn places() -> Places {
+        Places {
+            workspace: "/w/repo".into(),
+            context_dir: "/w/context".into(),
+            prompt_file: "/w/prompt.md".into(),
+            result_file: "/w/out/result.json".into(),
+            home: "/w/home".into(),
+            tmp: "/w/tmp".into(),
+        }
+    }
+
+    #[test]
+    fn placeholders_are_filled_anywhere_in_an_argument() {
+        assert_eq!(fill("--out={result_file}", &places()), "--out=/w/out/result.json");
+        assert_eq!(fill("{workspace}:{context_dir}", &places()), "/w/repo:/w/context");
+    }
+
+    #[test]
+    fn the_agent_gets_what_is_passed_by_name_and_nothing_else() {
+        let environment: Environment =
+            [("PATH", "/bin"), ("GITHUB_TOKEN", "ghp_x"), ("MODEL_KEY", "k"), ("HOME", "/root")].into_iter().collect();
+        let agent = AgentConfig {
+            command: vec!["agent".into()],
+            prompt: PromptBy::Stdin,
+            pass_env: vec!["MODEL_KEY".into(), "NOT_SET".into()],
+            env: [("MODE".to_owned(), "fix".to_owned())].into(),
+        };
+        let env = environment_for(&agent, &places(), &environment);
+        assert_eq!(env.get("MODEL_KEY").map(String::as_str), Some("k"));
+        assert_eq!(env.get("HOME").map(String::as_str), Some("/w/home"));
+        assert_eq!(env.get("MODE").map(String::as_str), Some("fix"));
+        assert!(!env.contains_key("GITHUB_TOKEN") && !env.contains_key("NOT_SET"));
+    }
+
+    #[test]
+    fn last_words_are_cut_on_a_character() {
+        let long = "é".repeat(3_000);
+        let words = last_words(&long);
+        assert!(words.len() <= 2_000 && words.chars().all(|c| c == 'é'));
+    }
+}

@@ -100,10 +100,10 @@ pub enum Stage {
     Context,
     /// Make the workspace.
     Checkout,
-    /// Write the prompt and the context folder.
-    Prompt,
     /// Run the tests on the code as it is.
     Baseline,
+    /// Write the prompt and the context folder.
+    Prompt,
     /// Run the agent.
     Agent,
     /// Run the tests on the change.
@@ -119,8 +119,8 @@ impl Stage {
         Self::Mirror,
         Self::Context,
         Self::Checkout,
-        Self::Prompt,
         Self::Baseline,
+        Self::Prompt,
         Self::Agent,
         Self::Proof,
         Self::Publish,

@@ -17,12 +17,10 @@ pub enum Outcome {
         /// The job that works on it.
         job: JobId,
     },
-    /// A pull request was opened, or the one that was already there was found again.
+    /// Pull requests were opened, or those that were already there were found again: one for each repository that changed.
     Opened {
-        /// Address of the pull request.
-        url: String,
-        /// Whether the forge holds it as a draft; `false` only where drafts are not available and policy allows it.
-        draft: bool,
+        /// The pull requests, at least one.
+        pull_requests: Vec<Opened>,
     },
     /// The delivery belongs to a job that is there already (deliveries only).
     Attached {
@@ -50,6 +48,17 @@ pub enum Outcome {
         /// What happened and what to do next, without secrets.
         message: String,
     },
+}
+
+/// A pull request of ours.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Opened {
+    /// The repository, `owner/name`.
+    pub repository: String,
+    /// Address of the pull request.
+    pub url: String,
+    /// Whether the forge holds it as a draft; `false` only where drafts are not available and policy allows it.
+    pub draft: bool,
 }
 
 /// Why nothing was started.
@@ -149,9 +158,13 @@ impl fmt::Display for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Queued { job } => write!(f, "queued as job {job}"),
-            Self::Opened { url, draft: true } => write!(f, "opened draft pull request {url}"),
-            Self::Opened { url, draft: false } => {
-                write!(f, "opened pull request {url} (not a draft: this repository does not support drafts)")
+            Self::Opened { pull_requests } => {
+                for (position, opened) in pull_requests.iter().enumerate() {
+                    f.write_str(if position == 0 { "opened " } else { " and " })?;
+                    f.write_str(if opened.draft { "draft pull request " } else { "pull request (drafts are not supported there) " })?;
+                    f.write_str(&opened.url)?;
+                }
+                Ok(())
             }
             Self::Attached { job } => write!(f, "attached to job {job}, which works or worked on the same issue"),
             Self::Ignored { why } => write!(f, "ignored: {why}"),

@@ -1,0 +1,84 @@
+//! Built-in profiles: how the well-known coding agents are driven.
+//!
+//! Invariant: a profile is data in the same shape as `[agents.NAME]`; the operator's own entry of that name wins.
+
+use std::collections::BTreeMap;
+
+use crate::config::{AgentConfig, Config, ProjectConfig};
+
+const PROFILES: &str = include_str!("profiles.toml");
+
+/// The built-in profiles by name.
+///
+/// # Errors
+/// Never in a program that passed its tests: the text is part of the program.
+pub fn built_in() -> Result<BTreeMap<String, AgentConfig>, toml::de::Error> {
+    toml::from_str(PROFILES)
+}
+
+/// The names of the built-in profiles.
+#[must_use]
+pub fn names() -> Vec<String> {
+    built_in().map(|profiles| profiles.into_keys().collect()).unwrap_or_default()
+}
+
+/// The agent of a project: the one it names, else the only one there is in `[agents]`.
+///
+/// # Errors
+/// A sentence that says what to configure.
+pub fn for_project(config: &Config, project: &ProjectConfig) -> Result<(String, AgentConfig), String> {
+    let name = match (&project.agent, config.agents.len()) {
+        (Some(name), _) => name.clone(),
+        (None, 1) => config.agents.keys().next().cloned().unwrap_or_default(),
+        (None, _) => {
+            return Err(format!(
+                "no agent is chosen for project `{}`: set `agent` in its [[project]] to one of [agents] or to a built-in \
+                 profile ({})",
+                project.sentry,
+                names().join(", ")
+            ));
+        }
+    };
+    named(config, &name).map(|agent| (name, agent))
+}
+
+/// The agent of this name, configured or built in.
+///
+/// # Errors
+/// A sentence that names what there is.
+pub fn named(config: &Config, name: &str) -> Result<AgentConfig, String> {
+    if let Some(agent) = config.agents.get(name) {
+        return Ok(agent.clone());
+    }
+    let mut profiles = built_in().map_err(|error| format!("the built-in profiles cannot be read: {error}"))?;
+    profiles.remove(name).ok_or_else(|| {
+        format!("there is no agent `{name}`: add [agents.{name}] or use a built-in profile ({})", names().join(", "))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_built_in_profile_can_be_read_and_names_only_known_placeholders() {
+        let profiles = built_in().unwrap();
+        assert!(profiles.contains_key("claude") && profiles.contains_key("codex"));
+        for (name, profile) in profiles {
+            for part in &profile.command {
+                let known = crate::agent::PLACEHOLDERS.iter().fold(part.clone(), |text, known| text.replace(known, ""));
+                assert!(!known.contains("{workspace") && !known.contains("_file}") && !known.contains("_dir}"), "{name}: {part}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_only_configured_agent_needs_no_name() {
+        let mine = AgentConfig { command: vec!["mine".into()], prompt: Default::default(), pass_env: vec![], env: BTreeMap::new() };
+        let mut config = Config { agents: [("mine".to_owned(), mine.clone())].into(), ..Config::default() };
+        let project: ProjectConfig = toml::from_str("sentry = \"web\"\nrepository = \"acme/web\"").unwrap();
+        assert_eq!(for_project(&config, &project).unwrap(), ("mine".to_owned(), mine.clone()));
+        config.agents.insert("other".to_owned(), mine);
+        assert!(for_project(&config, &project).unwrap_err().contains("set `agent`"));
+    }
+}
