@@ -33,6 +33,7 @@ pub mod prompt;
 pub mod proof;
 pub mod publish;
 pub mod triage;
+pub mod workspace;
 
 pub mod pipeline;
 

@@ -161,7 +161,11 @@ impl fmt::Display for Outcome {
             Self::Opened { pull_requests } => {
                 for (position, opened) in pull_requests.iter().enumerate() {
                     f.write_str(if position == 0 { "opened " } else { " and " })?;
-                    f.write_str(if opened.draft { "draft pull request " } else { "pull request (drafts are not supported there) " })?;
+                    f.write_str(if opened.draft {
+                        "draft pull request "
+                    } else {
+                        "pull request (drafts are not supported there) "
+                    })?;
                     f.write_str(&opened.url)?;
                 }
                 Ok(())

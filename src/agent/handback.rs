@@ -44,7 +44,11 @@ pub struct Handback {
 /// # Errors
 /// A sentence that says what is wrong with the file.
 pub fn read(path: &Path) -> Result<Option<Handback>, String> {
-    let file = match rustix::fs::open(path, OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC, Mode::empty()) {
+    let file = match rustix::fs::open(
+        path,
+        OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC,
+        Mode::empty(),
+    ) {
         Ok(file) => std::fs::File::from(file),
         Err(rustix::io::Errno::NOENT) => return Ok(None),
         Err(error) => return Err(format!("the result file could not be opened: {error}")),
@@ -53,15 +57,17 @@ pub fn read(path: &Path) -> Result<Option<Handback>, String> {
         return Err("the result file is not a regular file".to_owned());
     }
     let mut text = Vec::new();
-    file.take(MOST_BYTES + 1).read_to_end(&mut text).map_err(|error| format!("the result file could not be read: {error}"))?;
+    file.take(MOST_BYTES + 1)
+        .read_to_end(&mut text)
+        .map_err(|error| format!("the result file could not be read: {error}"))?;
     if text.len() as u64 > MOST_BYTES {
         return Err(format!("the result file is larger than {MOST_BYTES} bytes"));
     }
     if text.trim_ascii().is_empty() {
         return Ok(None);
     }
-    let mut handback: Handback =
-        serde_json::from_slice(&text).map_err(|error| format!("the result file is not the JSON that was asked for: {error}"))?;
+    let mut handback: Handback = serde_json::from_slice(&text)
+        .map_err(|error| format!("the result file is not the JSON that was asked for: {error}"))?;
     cut(&mut handback.root_cause);
     cut(&mut handback.summary);
     handback.tests.truncate(50);

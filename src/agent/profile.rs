@@ -67,14 +67,22 @@ mod tests {
         for (name, profile) in profiles {
             for part in &profile.command {
                 let known = crate::agent::PLACEHOLDERS.iter().fold(part.clone(), |text, known| text.replace(known, ""));
-                assert!(!known.contains("{workspace") && !known.contains("_file}") && !known.contains("_dir}"), "{name}: {part}");
+                assert!(
+                    !known.contains("{workspace") && !known.contains("_file}") && !known.contains("_dir}"),
+                    "{name}: {part}"
+                );
             }
         }
     }
 
     #[test]
     fn the_only_configured_agent_needs_no_name() {
-        let mine = AgentConfig { command: vec!["mine".into()], prompt: Default::default(), pass_env: vec![], env: BTreeMap::new() };
+        let mine = AgentConfig {
+            command: vec!["mine".into()],
+            prompt: Default::default(),
+            pass_env: vec![],
+            env: BTreeMap::new(),
+        };
         let mut config = Config { agents: [("mine".to_owned(), mine.clone())].into(), ..Config::default() };
         let project: ProjectConfig = toml::from_str("sentry = \"web\"\nrepository = \"acme/web\"").unwrap();
         assert_eq!(for_project(&config, &project).unwrap(), ("mine".to_owned(), mine.clone()));
