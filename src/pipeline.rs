@@ -1,1 +1,215 @@
-//! stub
+//! The order of the stages: from a claimed job to its outcome.
+//!
+//! Invariant: every stage can be run again; what costs money or minutes is saved the moment it exists, and a later run
+//! of the job starts from there.
+
+mod bench;
+mod brief;
+mod finish;
+pub mod journal;
+pub mod prepare;
+pub mod preview;
+mod work;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tokio_util::sync::CancellationToken;
+
+use crate::clock::{self, Moment};
+use crate::config::Config;
+use crate::config::environment::Environment;
+use crate::config::secret::Secrets;
+use crate::context::Wait;
+use crate::forge::{Forge, ForgeError};
+use crate::git::{Git, GitError};
+use crate::job::{Job, Lease};
+use crate::outcome::Outcome;
+use crate::prompt::Prompts;
+use crate::redact::Redactor;
+use crate::source::sentry::api::Sentry;
+use crate::store::{Store, StoreError};
+use crate::triage::before_work::TriageError;
+use journal::Journal;
+
+/// Everything outside that a run needs.
+#[derive(Debug)]
+pub struct Seams {
+    /// The configuration.
+    pub config: Config,
+    /// Our environment.
+    pub environment: Environment,
+    /// The resolved secrets.
+    pub secrets: Secrets,
+    /// Takes secrets out of everything that is kept or sent.
+    pub redactor: Arc<Redactor>,
+    /// Where jobs are kept.
+    pub store: Arc<dyn Store>,
+    /// Where pull requests are opened.
+    pub forge: Arc<dyn Forge>,
+    /// Where evidence comes from.
+    pub sentry: Sentry,
+    /// The prompt templates.
+    pub prompts: Prompts,
+    /// This program's own executable, which supervises commands.
+    pub executable: PathBuf,
+}
+
+/// One run of one job.
+#[derive(Clone, Debug)]
+pub struct Desk {
+    /// Everything outside.
+    pub seams: Arc<Seams>,
+    /// The job as it was when it was claimed.
+    pub job: Job,
+    /// The right to work on it.
+    pub lease: Lease,
+    /// Its live history.
+    pub journal: Journal,
+    /// Ends the run.
+    pub cancel: CancellationToken,
+}
+
+/// Why a run stopped without an outcome.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Halt {
+    /// Another worker has the job now.
+    LeaseLost,
+    /// The run was told to stop.
+    Cancelled,
+    /// Something outside is not there now; the job goes on later.
+    Later {
+        /// When.
+        at: Moment,
+        /// What is not there.
+        why: String,
+    },
+    /// A person has to look.
+    Broken {
+        /// What happened and what to do.
+        message: String,
+    },
+}
+
+/// Runs a job through all stages.
+///
+/// # Errors
+/// [`Halt`] where the run stopped without an outcome.
+pub async fn run(desk: &Desk) -> Result<Outcome, Halt> {
+    let project = match prepare::triage(desk).await? {
+        Ok(project) => project,
+        Err(outcome) => return Ok(outcome),
+    };
+    let ground = prepare::ground(desk, &project).await?;
+    let evidence = match prepare::evidence(desk, &ground).await? {
+        Ok(evidence) => evidence,
+        Err(outcome) => return Ok(outcome),
+    };
+    let fix = match work::fix(desk, &ground, &evidence).await? {
+        Ok(fix) => fix,
+        Err(outcome) => return Ok(outcome),
+    };
+    let proven = match finish::proof(desk, &ground, &fix).await? {
+        Ok(proven) => proven,
+        Err(outcome) => return Ok(outcome),
+    };
+    finish::publish(desk, &ground, &evidence, &fix, &proven).await
+}
+
+impl Desk {
+    /// A saved piece of work of an earlier run.
+    async fn saved<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>, Halt> {
+        let Some(value) = self.seams.store.saved(self.job.id, name).await? else { return Ok(None) };
+        match serde_json::from_value(value) {
+            Ok(saved) => Ok(Some(saved)),
+            // Written by another version: doing the work again is the safe way on.
+            Err(error) => {
+                tracing::warn!(job = self.job.id.0, name, %error, "a saved point could not be read; it is made again");
+                Ok(None)
+            }
+        }
+    }
+
+    /// Keeps a piece of work.
+    async fn save<T: Serialize>(&self, name: &str, value: &T) -> Result<(), Halt> {
+        let json = serde_json::to_value(value).map_err(|error| Halt::broken(format!("cannot keep `{name}`: {error}")))?;
+        Ok(self.seams.store.save(&self.lease, name, &self.seams.redactor.json(json)).await?)
+    }
+
+    /// The `git` program under our terms.
+    fn git(&self) -> Result<Git, Halt> {
+        self.seams.git(self.cancel.clone())
+    }
+}
+
+impl Seams {
+    /// The `git` program under our terms.
+    ///
+    /// # Errors
+    /// Where its private HOME cannot be made.
+    pub fn git(&self, cancel: CancellationToken) -> Result<Git, Halt> {
+        let home = self.config.data_dir.path().join("git-home");
+        std::fs::create_dir_all(&home)
+            .map_err(|error| Halt::broken(format!("cannot make the folder {}: {error}", home.display())))?;
+        let path = self.environment.get("PATH").unwrap_or("/usr/local/bin:/usr/bin:/bin");
+        Ok(Git::new(path, home, self.config.git.transfer_timeout.0, cancel))
+    }
+}
+
+impl Halt {
+    pub(crate) fn broken(message: impl Into<String>) -> Self {
+        Self::Broken { message: message.into() }
+    }
+
+    /// Something that may work in a moment.
+    fn soon(why: impl Into<String>) -> Self {
+        Self::Later { at: clock::now() + chrono::TimeDelta::seconds(30), why: why.into() }
+    }
+}
+
+impl From<StoreError> for Halt {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::LeaseLost(_) => Self::LeaseLost,
+            StoreError::Unavailable(_) => Self::soon(error.to_string()),
+            other => Self::broken(other.to_string()),
+        }
+    }
+}
+
+impl From<ForgeError> for Halt {
+    fn from(error: ForgeError) -> Self {
+        match error {
+            ForgeError::RateLimited { retry_at, what } => Self::Later { at: retry_at, why: what },
+            ForgeError::Unavailable { what } => Self::soon(what),
+            other => Self::broken(other.to_string()),
+        }
+    }
+}
+
+impl From<GitError> for Halt {
+    fn from(error: GitError) -> Self {
+        match error {
+            GitError::Cancelled => Self::Cancelled,
+            error if error.may_pass() => Self::soon(error.to_string()),
+            error => Self::broken(error.to_string()),
+        }
+    }
+}
+
+impl From<TriageError> for Halt {
+    fn from(error: TriageError) -> Self {
+        match error {
+            TriageError::Store(error) => error.into(),
+            TriageError::Forge(error) => error.into(),
+        }
+    }
+}
+
+impl From<Wait> for Halt {
+    fn from(wait: Wait) -> Self {
+        Self::Later { at: wait.until, why: wait.why }
+    }
+}

@@ -18,7 +18,7 @@ use crate::process::{self, Ended, ProcessError, Program, Stop, Terms};
 use crate::redact::Redactor;
 
 /// The commands that prepare and test one repository.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct TestPlan {
     /// Prepares a checkout; `None` where nothing is needed.
     pub setup: Option<CommandLine>,

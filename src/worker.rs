@@ -1,1 +1,216 @@
-//! stub
+//! Takes jobs and runs the pipeline on them, under a lease that a heartbeat keeps alive.
+//!
+//! Invariant: when the lease is lost, the job cancelled or the service told to stop, the run's whole process tree ends
+//! before this module lets go of it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::clock;
+use crate::job::{Job, Lease, Stage};
+use crate::outcome::Outcome;
+use crate::pipeline::journal::Journal;
+use crate::pipeline::{self, Desk, Halt, Seams};
+use crate::store::{Claim, StoreError};
+use crate::workspace;
+
+/// How often the queue is looked at when nobody says that there is something new.
+const POLL: Duration = Duration::from_secs(1);
+
+/// Why a run was told to stop.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Told {
+    ByPerson,
+    LeaseLost,
+}
+
+/// Runs workers until `shutdown`, then lets running jobs end within the configured grace and hands back the rest.
+pub async fn run(seams: Arc<Seams>, wake: Arc<Notify>, shutdown: CancellationToken) {
+    sweep(&seams).await;
+    let hard_stop = CancellationToken::new();
+    let mut workers = JoinSet::new();
+    for number in 0..seams.config.worker.count {
+        let (seams, wake) = (Arc::clone(&seams), Arc::clone(&wake));
+        let (shutdown, hard_stop) = (shutdown.clone(), hard_stop.clone());
+        workers.spawn(async move { work(&seams, &wake, number, &shutdown, &hard_stop).await });
+    }
+    shutdown.cancelled().await;
+    let grace = seams.config.worker.shutdown_grace.0;
+    let all_ended = async { while workers.join_next().await.is_some() {} };
+    if tokio::time::timeout(grace, all_ended).await.is_err() {
+        tracing::info!("jobs are still running after the grace of {:?}; handing them back", grace);
+        hard_stop.cancel();
+        while workers.join_next().await.is_some() {}
+    }
+}
+
+async fn work(seams: &Arc<Seams>, wake: &Notify, number: usize, shutdown: &CancellationToken, hard_stop: &CancellationToken) {
+    let claim = claim_terms(seams, &format!("{}-{number}", owner_name()));
+    while !shutdown.is_cancelled() {
+        // Listening begins before the look, so that a job queued in between is not slept over.
+        let woken = wake.notified();
+        tokio::pin!(woken);
+        woken.as_mut().enable();
+        match seams.store.claim(&claim).await {
+            Ok(Some((job, lease))) => {
+                run_claimed(seams, job, lease, hard_stop).await;
+                continue;
+            }
+            Ok(None) => {}
+            Err(error) => tracing::error!(%error, "no job could be claimed"),
+        }
+        tokio::select! {
+            () = woken => {}
+            () = tokio::time::sleep(POLL) => {}
+            () = shutdown.cancelled() => {}
+        }
+    }
+}
+
+/// The terms on which this process claims jobs.
+#[must_use]
+pub fn claim_terms(seams: &Seams, owner: &str) -> Claim {
+    let worker = &seams.config.worker;
+    Claim {
+        owner: owner.to_owned(),
+        lease: worker.lease.0,
+        per_repository: worker.per_repository,
+        max_runs: worker.max_runs,
+    }
+}
+
+/// A name that no other process has at the same time.
+#[must_use]
+pub fn owner_name() -> String {
+    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    format!("{host}-{}-{:x}", std::process::id(), clock::to_millis(clock::now()))
+}
+
+/// Runs one claimed job to its end and settles it. `stop` hands it back.
+pub async fn run_claimed(seams: &Arc<Seams>, job: Job, lease: Lease, stop: &CancellationToken) {
+    let number = lease.job.0;
+    tracing::info!(job = number, run = job.runs, issue = %job.alert.issue_name().escape_debug(), "run begins");
+    let cancel = stop.child_token();
+    let journal = Journal::new(Arc::clone(&seams.store), lease.clone(), Arc::clone(&seams.redactor));
+    let desk = Desk { seams: Arc::clone(seams), job, lease: lease.clone(), journal, cancel: cancel.clone() };
+
+    let (mut told, mut heartbeat) = (None, Box::pin(heartbeat(seams, &lease)));
+    // A panic in a stage must end this run, not the worker.
+    let mut run = tokio::spawn({
+        let desk = desk.clone();
+        async move { pipeline::run(&desk).await }
+    });
+    let result = loop {
+        tokio::select! {
+            result = &mut run => break result,
+            reason = &mut heartbeat, if told.is_none() => {
+                told = Some(reason);
+                cancel.cancel();
+            }
+        }
+    };
+    let result = result.unwrap_or_else(|panic| {
+        tracing::error!(job = number, %panic, "a stage panicked");
+        Err(Halt::Broken { message: "a stage ended unexpectedly; the service's log has the details".to_owned() })
+    });
+    settle(&desk, result, told).await;
+    if !seams.config.worker.keep_workspaces {
+        remove_workspace(seams, &lease).await;
+    }
+}
+
+/// Keeps the lease alive; returns when the run has to stop.
+async fn heartbeat(seams: &Seams, lease: &Lease) -> Told {
+    let length = seams.config.worker.lease.0;
+    // Stop well before somebody else may start: a renewal that hangs must not keep us going.
+    let margin = length / 4;
+    let mut holds_until = tokio::time::Instant::now() + length - margin;
+    loop {
+        tokio::time::sleep(length / 5).await;
+        let sent = tokio::time::Instant::now();
+        match tokio::time::timeout_at(holds_until, seams.store.renew(lease, length)).await {
+            Ok(Ok(true)) => return Told::ByPerson,
+            Ok(Ok(false)) => holds_until = sent + length - margin,
+            Ok(Err(StoreError::LeaseLost(_))) => return Told::LeaseLost,
+            Ok(Err(error)) => tracing::warn!(job = lease.job.0, %error, "the lease could not be renewed"),
+            Err(_) => {}
+        }
+        if tokio::time::Instant::now() >= holds_until {
+            return Told::LeaseLost;
+        }
+    }
+}
+
+/// Writes down how a run ended.
+async fn settle(desk: &Desk, result: Result<Outcome, Halt>, told: Option<Told>) {
+    let stage = desk.seams.store.job(desk.lease.job).await.ok().and_then(|job| job.stage).unwrap_or(Stage::Triage);
+    let written = match (result, told) {
+        (Err(Halt::LeaseLost), _) | (Err(Halt::Cancelled), Some(Told::LeaseLost)) => {
+            tracing::warn!(job = desk.lease.job.0, "the lease was lost; another worker has the job");
+            return;
+        }
+        (Ok(outcome), _) => finish(desk, stage, outcome).await,
+        (Err(Halt::Cancelled), Some(Told::ByPerson)) => finish(desk, stage, Outcome::Cancelled).await,
+        (Err(Halt::Cancelled), None) => hand_back(desk, stage, "the service is shutting down", clock::now(), false).await,
+        (Err(Halt::Later { at, why }), _) if desk.job.runs < i64::from(desk.seams.config.worker.max_runs) => {
+            hand_back(desk, stage, &why, at, true).await
+        }
+        (Err(Halt::Later { why, .. }), _) => {
+            let message = format!("tried {} times, and the last time {why}", desk.job.runs);
+            finish(desk, stage, Outcome::Failed { stage, message }).await
+        }
+        (Err(Halt::Broken { message }), _) => finish(desk, stage, Outcome::Failed { stage, message }).await,
+    };
+    if let Err(error) = written {
+        // The lease runs out, and the job is taken up again from its last saved point.
+        tracing::error!(job = desk.lease.job.0, %error, "the end of the run could not be written down");
+    }
+}
+
+async fn finish(desk: &Desk, stage: Stage, outcome: Outcome) -> Result<(), StoreError> {
+    let outcome = desk.seams.redactor.data(&outcome).map_err(|error| StoreError::Corrupt(error.to_string()))?;
+    desk.journal.outcome(stage, &outcome.get().to_string()).await?;
+    desk.seams.store.finish(&desk.lease, &outcome).await?;
+    tracing::info!(job = desk.lease.job.0, outcome = outcome.get().name(), "run ends");
+    Ok(())
+}
+
+async fn hand_back(desk: &Desk, stage: Stage, why: &str, at: clock::Moment, counts: bool) -> Result<(), StoreError> {
+    let text = format!("{why}; the job goes on at {}", at.format("%Y-%m-%d %H:%M:%S UTC"));
+    desk.journal.problem(stage, &text).await?;
+    desk.seams.store.hand_back(&desk.lease, at, counts).await?;
+    tracing::info!(job = desk.lease.job.0, "run handed back");
+    Ok(())
+}
+
+async fn remove_workspace(seams: &Seams, lease: &Lease) {
+    let folder = seams.config.data_dir.work().join(workspace::folder_name(lease.job, lease.fence));
+    let removed = tokio::task::spawn_blocking(move || workspace::remove_tree(&folder)).await;
+    if let Ok(Err(error)) = removed {
+        tracing::warn!(job = lease.job.0, %error, "the workspace could not be removed");
+    }
+}
+
+/// Removes the workspaces of runs that a crash cut off.
+async fn sweep(seams: &Seams) {
+    if seams.config.worker.keep_workspaces {
+        return;
+    }
+    let work = seams.config.data_dir.work();
+    for entry in std::fs::read_dir(&work).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let Some((job, fence)) = name.to_str().and_then(workspace::run_of_folder) else { continue };
+        let in_use = match seams.store.job(job).await {
+            Ok(job) => job.state == crate::job::State::Running && job.fence == fence,
+            Err(StoreError::NoSuchJob(_)) => false,
+            Err(_) => true,
+        };
+        if !in_use {
+            remove_workspace(seams, &Lease { job, fence, owner: String::new() }).await;
+        }
+    }
+}

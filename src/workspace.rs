@@ -34,6 +34,18 @@ impl Workspace {
         Ok(workspace)
     }
 
+    /// The folder of a run as it is, or a new one where there is none.
+    ///
+    /// # Errors
+    /// Where it cannot be made.
+    pub fn create_or_reuse(work: &Path, lease: &Lease) -> io::Result<Self> {
+        let root = work.join(folder_name(lease.job, lease.fence));
+        match root.canonicalize() {
+            Ok(root) => Ok(Self { root }),
+            Err(_) => Self::create(work, lease),
+        }
+    }
+
     /// The folder.
     #[must_use]
     pub fn root(&self) -> &Path {

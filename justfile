@@ -1,0 +1,18 @@
+# Short names for the commands in CONTRIBUTING.md.
+
+# Everything a change must pass.
+ci:
+    .ci/run
+
+# All tests, or those that match.
+test *ARGS:
+    ./test {{ARGS}}
+
+# The main job on a sample repository.
+demo *ARGS:
+    cargo run --release -- demo {{ARGS}}
+
+# Start-up time and memory of the idle service.
+bench-idle:
+    cargo build --release
+    python3 benches/idle.py target/release/patchwright

@@ -1,0 +1,259 @@
+//! `patchwright doctor`: checks everything that can be wrong, and says how to mend it.
+//!
+//! Invariant: changes nothing outside its own data folder, prints no secret, and never stops at the first problem.
+
+mod outside;
+
+use std::path::PathBuf;
+
+use tokio_util::sync::CancellationToken;
+
+use super::screen::{Screen, Tone, visible_block};
+use super::{CliError, Start, setup};
+use crate::agent::{bare_environment, profile};
+use crate::config::check::{self, Severity};
+use crate::config::environment::Environment;
+use crate::config::secret::{self, Secrets};
+use crate::config::Config;
+use crate::git::Git;
+use crate::limits::{Limits, Size};
+use crate::process::{self, Ended, Program, Terms};
+use crate::prompt::Prompts;
+use crate::store::Store;
+
+/// Arguments of `patchwright doctor`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Leave out what needs the network: forge and Sentry.
+    #[arg(long)]
+    offline: bool,
+}
+
+/// What a check found.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Finding {
+    /// Fine; the text says what was found.
+    Good(String),
+    /// It works, but somebody should look.
+    Look(String),
+    /// It does not work; the text says what to do.
+    Bad(String),
+}
+
+/// Collects and shows findings.
+#[derive(Debug)]
+pub(crate) struct Report<'a> {
+    screen: &'a mut Screen,
+    bad: usize,
+    look: usize,
+}
+
+impl Report<'_> {
+    pub(crate) fn say(&mut self, about: &str, finding: Finding) -> Result<(), CliError> {
+        let (tone, mark, text) = match &finding {
+            Finding::Good(text) => (Tone::Good, "ok  ", text),
+            Finding::Look(text) => (Tone::Warn, "look", text),
+            Finding::Bad(text) => (Tone::Bad, "BAD ", text),
+        };
+        self.bad += usize::from(matches!(finding, Finding::Bad(_)));
+        self.look += usize::from(matches!(finding, Finding::Look(_)));
+        let text = visible_block(text).replace('\n', "\n                           ");
+        Ok(self.screen.line(tone, &format!("{mark}  {about:<19}  {text}"))?)
+    }
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// [`CliError::Negative`] where something is bad.
+pub async fn run(start: &Start, args: Args, screen: &mut Screen) -> Result<(), CliError> {
+    let mut report = Report { screen, bad: 0, look: 0 };
+    let loaded = match setup::config(start) {
+        Ok(loaded) => loaded,
+        Err(error) => {
+            report.say("configuration", Finding::Bad(error.to_string()))?;
+            return Err(CliError::Negative);
+        }
+    };
+    let file = loaded.file.as_ref().map_or_else(
+        || "no file; environment and defaults (`patchwright init` writes one)".to_owned(),
+        |file| file.display().to_string(),
+    );
+    report.say("configuration", Finding::Good(file))?;
+    let mut problems = check::check(&loaded.config, &profile::names());
+    let secrets = secret::resolve(&loaded.config, &start.environment).unwrap_or_else(|unresolved| {
+        problems.extend(unresolved);
+        Secrets::default()
+    });
+    for problem in &problems {
+        let text = loaded.located(problem);
+        let finding = if problem.severity == Severity::Error { Finding::Bad(text) } else { Finding::Look(text) };
+        report.say("configuration", finding)?;
+    }
+    let config = &loaded.config;
+    report.say("webhook secrets", webhook_secrets(&secrets))?;
+    report.say("user", user())?;
+    report.say("data folder", data_folder(config))?;
+    report.say("disk", disk(config))?;
+    report.say("database", database(config).await)?;
+    report.say("templates", templates(config))?;
+    report.say("git", git(config, &start.environment).await)?;
+    report.say("supervisor", supervisor(config, &start.environment).await)?;
+    for project in &config.projects {
+        report.say(&format!("agent of {}", project.sentry), agent(config, project, &start.environment))?;
+    }
+    if args.offline {
+        report.say("forge and Sentry", Finding::Look("not asked (--offline)".to_owned()))?;
+    } else {
+        setup::install_crypto();
+        outside::check(config, &secrets, &mut report).await?;
+    }
+    let (bad, look) = (report.bad, report.look);
+    let tone = if bad > 0 { Tone::Bad } else { Tone::Good };
+    report.screen.line(tone, &format!("\n{bad} to mend, {look} to look at"))?;
+    if bad > 0 { Err(CliError::Negative) } else { Ok(()) }
+}
+
+fn webhook_secrets(secrets: &Secrets) -> Finding {
+    match secrets.webhook.as_slice() {
+        [] => Finding::Bad(
+            "none; `serve` needs one: copy the client secret of your Sentry integration into SENTRY_WEBHOOK_SECRET".to_owned(),
+        ),
+        active => {
+            let names: Vec<String> = active.iter().map(|secret| secret.from.to_string()).collect();
+            Finding::Good(format!("{} active: {}", names.len(), names.join(", ")))
+        }
+    }
+}
+
+fn user() -> Finding {
+    let root = rustix::process::getuid().is_root();
+    match (root, std::process::id()) {
+        (_, 1) => Finding::Look(
+            "running as process 1, which must reap every orphan: start it through an init such as tini (docker run --init)".to_owned(),
+        ),
+        (true, _) => Finding::Look(
+            "running as root: agents and tests run as root too and could read everything here; use a user of its own".to_owned(),
+        ),
+        (false, _) => Finding::Good(format!("user id {}", rustix::process::getuid().as_raw())),
+    }
+}
+
+fn data_folder(config: &Config) -> Finding {
+    let path = config.data_dir.path();
+    let probe = || -> std::io::Result<PathBuf> {
+        std::fs::create_dir_all(path)?;
+        let probe = tempfile::NamedTempFile::new_in(path)?;
+        probe.close()?;
+        path.canonicalize()
+    };
+    match probe() {
+        Ok(full) => Finding::Good(full.display().to_string()),
+        Err(error) => Finding::Bad(format!("{} cannot be written: {error}; change its owner, or set `data_dir`", path.display())),
+    }
+}
+
+fn disk(config: &Config) -> Finding {
+    match rustix::fs::statvfs(config.data_dir.path()) {
+        Ok(stat) => {
+            let free = stat.f_bavail.saturating_mul(stat.f_frsize);
+            let text = format!("{:.1} GiB free", free as f64 / f64::from(1 << 30));
+            if free < 2 << 30 {
+                return Finding::Look(format!("{text}; checkouts and their dependencies may need more"));
+            }
+            Finding::Good(text)
+        }
+        Err(error) => Finding::Look(format!("free space cannot be read: {error}")),
+    }
+}
+
+async fn database(config: &Config) -> Finding {
+    let path = config.database_path();
+    match setup::open_store(&path).await {
+        Ok(store) => match store.check().await {
+            Ok(()) => Finding::Good(format!("{} can be written", path.display())),
+            Err(error) => Finding::Bad(format!("{}: {error}", path.display())),
+        },
+        Err(error) => Finding::Bad(format!("{error:#}")),
+    }
+}
+
+fn templates(config: &Config) -> Finding {
+    match Prompts::load(config.prompt.dir.as_deref()).and_then(|prompts| prompts.check().map(|()| prompts)) {
+        Ok(_) => Finding::Good(config.prompt.dir.as_ref().map_or_else(
+            || "built in".to_owned(),
+            |dir| format!("built in, with those in {}", dir.display()),
+        )),
+        Err(error) => Finding::Bad(error.to_string()),
+    }
+}
+
+async fn git(config: &Config, environment: &Environment) -> Finding {
+    let path = environment.get("PATH").unwrap_or_default();
+    let git = Git::new(path, config.data_dir.path().to_path_buf(), config.git.transfer_timeout.0, CancellationToken::new());
+    match git.version().await {
+        Ok(version) if !version.is_supported() => {
+            Finding::Bad(format!("git {version} is too old; 2.40 or newer is needed"))
+        }
+        Ok(version) if !version.has_submodule_path_fix() => Finding::Look(format!(
+            "git {version} has the submodule flaw CVE-2025-48384; update it before you set `submodules = true`"
+        )),
+        Ok(version) => Finding::Good(format!("git {version}")),
+        Err(error) => Finding::Bad(format!("{error}; on Debian: apt install git")),
+    }
+}
+
+/// Runs `true` the way agents and tests are run.
+async fn supervisor(config: &Config, environment: &Environment) -> Finding {
+    let attempt = async {
+        let supervisor = std::env::current_exe()?;
+        let folder = tempfile::tempdir_in(config.data_dir.path())?;
+        let program = Program {
+            argv: vec!["true".to_owned()],
+            dir: folder.path().to_path_buf(),
+            env: bare_environment(environment, folder.path(), folder.path()),
+            stdin: Vec::new(),
+        };
+        let limits = Limits { disk: Size(1 << 30), ..Limits::for_tests() };
+        let terms =
+            Terms { limits, folder: folder.path().to_path_buf(), supervisor, cancel: CancellationToken::new(), lines: None };
+        anyhow::Ok(process::run_untrusted(&program, &terms).await?.ended)
+    };
+    match attempt.await {
+        Ok(Ended::Exit(0)) => Finding::Good("commands run under supervision, and their whole process tree is ended".to_owned()),
+        Ok(ended) => Finding::Bad(format!("`true` {ended}; is /proc mounted?")),
+        Err(error) => Finding::Bad(format!("a command could not be run: {error:#}")),
+    }
+}
+
+fn agent(config: &Config, project: &crate::config::ProjectConfig, environment: &Environment) -> Finding {
+    let (name, agent) = match profile::for_project(config, project) {
+        Ok(found) => found,
+        Err(what) => return Finding::Bad(what),
+    };
+    let Some(program) = agent.command.first() else {
+        return Finding::Bad(format!("agents.{name}.command is empty"));
+    };
+    let Some(path) = find_program(environment, program) else {
+        return Finding::Bad(format!("`{program}` (agent `{name}`) is not on PATH; install it, or name its full path in [agents.{name}]"));
+    };
+    let passed: Vec<&str> = agent.pass_env.iter().map(String::as_str).filter(|name| environment.get(name).is_some()).collect();
+    if passed.is_empty() && !agent.pass_env.is_empty() {
+        return Finding::Look(format!(
+            "`{name}` is {}; none of {} is set, so it may not reach its model",
+            path.display(),
+            agent.pass_env.join(", ")
+        ));
+    }
+    Finding::Good(format!("`{name}` is {}", path.display()))
+}
+
+/// Where a program is on the PATH of this environment.
+pub(crate) fn find_program(environment: &Environment, program: &str) -> Option<PathBuf> {
+    use std::os::unix::fs::PermissionsExt;
+    let runnable = |path: &PathBuf| path.metadata().is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0);
+    if program.contains('/') {
+        return Some(PathBuf::from(program)).filter(runnable);
+    }
+    std::env::split_paths(environment.get("PATH").unwrap_or_default()).map(|folder| folder.join(program)).find(runnable)
+}

@@ -1,0 +1,164 @@
+//! `patchwright jobs`: list, show, cancel, retry.
+//!
+//! Invariant: works on the store alone, so that it can be used beside a running service.
+
+use std::fmt::Write as _;
+
+use clap::Subcommand;
+
+use super::screen::{Screen, Tone, visible, visible_block};
+use super::{CliError, Start, live, setup};
+use crate::job::{Job, JobId, State};
+use crate::store::{JobFilter, Store, StoreError};
+
+/// Arguments of `patchwright jobs`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Jobs, newest first.
+    List {
+        /// Only `queued`, `running` or `done` jobs.
+        #[arg(long)]
+        state: Option<State>,
+        /// At most so many.
+        #[arg(long, default_value_t = 30)]
+        limit: u32,
+        /// As JSON, one job a line.
+        #[arg(long)]
+        json: bool,
+    },
+    /// One job with its history.
+    Show {
+        /// The job's number.
+        job: JobId,
+        /// Go on until the job is done.
+        #[arg(long)]
+        follow: bool,
+        /// As JSON, with its history.
+        #[arg(long, conflicts_with = "follow")]
+        json: bool,
+    },
+    /// Stop a job; what it started is ended within seconds.
+    Cancel {
+        /// The job's number.
+        job: JobId,
+    },
+    /// Queue a job again that is done. It goes on from what was saved.
+    Retry {
+        /// The job's number.
+        job: JobId,
+        /// Start from the beginning: fetch the evidence and run the agent again.
+        #[arg(long)]
+        fresh: bool,
+    },
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// Where there is no such job or the store cannot be used.
+pub async fn run(start: &Start, args: Args, screen: &mut Screen) -> Result<(), CliError> {
+    let config = setup::config(start)?.config;
+    let store = setup::existing_store(&config).await?;
+    match args.command {
+        Command::List { state, limit, json } => list(&*store, JobFilter { state, limit }, json, screen).await,
+        Command::Show { job, follow, json } => show(&*store, job, follow, json, screen).await,
+        Command::Cancel { job } => {
+            let text = match store.cancel(job).await.map_err(of_store)? {
+                State::Done => format!("job {job} is cancelled"),
+                _ => format!("job {job} is told to stop; its worker ends it within seconds"),
+            };
+            Ok(screen.line(Tone::Plain, &text)?)
+        }
+        Command::Retry { job, fresh } => {
+            store.retry(job, fresh).await.map_err(of_store)?;
+            let text = format!("job {job} is queued again; a running service takes it up within a second");
+            Ok(screen.line(Tone::Plain, &text)?)
+        }
+    }
+}
+
+fn of_store(error: StoreError) -> CliError {
+    match error {
+        StoreError::NoSuchJob(_) | StoreError::NotNow { .. } => {
+            CliError::Usage(format!("{error}; `patchwright jobs list` shows what there is"))
+        }
+        other => CliError::Failed(other.into()),
+    }
+}
+
+async fn list(store: &dyn Store, filter: JobFilter, json: bool, screen: &mut Screen) -> Result<(), CliError> {
+    let jobs = store.jobs(filter).await.map_err(of_store)?;
+    if json {
+        for job in &jobs {
+            screen.raw(&serde_json::to_string(job).map_err(anyhow::Error::from)?)?;
+        }
+        return Ok(());
+    }
+    if jobs.is_empty() {
+        return Ok(screen.line(Tone::Plain, "no jobs yet")?);
+    }
+    for job in &jobs {
+        screen.line(Tone::Plain, &row(job))?;
+    }
+    Ok(())
+}
+
+fn row(job: &Job) -> String {
+    let state = match (job.state, job.stage) {
+        (State::Running, Some(stage)) => format!("running: {stage}"),
+        (State::Done, _) => job.outcome.as_ref().map_or("done", |outcome| outcome.name()).to_owned(),
+        (state, _) => state.to_string(),
+    };
+    let mut title: String = visible(&job.alert.title).chars().take(60).collect();
+    if let Some(outcome) = &job.outcome {
+        let _ = write!(title, " — {}", visible(&outcome.to_string()).chars().take(120).collect::<String>());
+    }
+    format!(
+        "{:>5}  {}  {:<18} {:<20} {:<12} {title}",
+        job.id,
+        job.created_at.format("%m-%d %H:%M"),
+        state,
+        visible(&job.key.project),
+        visible(&job.alert.issue_name())
+    )
+}
+
+async fn show(store: &dyn Store, id: JobId, follow: bool, json: bool, screen: &mut Screen) -> Result<(), CliError> {
+    let job = store.job(id).await.map_err(of_store)?;
+    if json {
+        let events = store.events(id, 0, u32::MAX).await.map_err(of_store)?;
+        let all = serde_json::json!({ "job": job, "events": events });
+        return Ok(screen.raw(&serde_json::to_string_pretty(&all).map_err(anyhow::Error::from)?)?);
+    }
+    let alert = &job.alert;
+    let deliveries = store.deliveries(id).await.map_err(of_store)?.len();
+    screen.line(Tone::Bold, &format!("job {id}: {}", visible(&alert.title)))?;
+    let mut facts = vec![
+        ("issue", format!("{} in {}, epoch {}", alert.issue_name(), job.key.project, job.key.epoch)),
+        ("reason", format!("the issue {}", alert.reason.in_words())),
+        ("address", alert.web_url.clone().unwrap_or_else(|| "unknown".to_owned())),
+        ("state", format!("{}, taken up {} times, {deliveries} deliveries", job.state, job.runs)),
+        ("queued", job.created_at.to_rfc3339()),
+    ];
+    if let Some(finished) = job.finished_at {
+        facts.push(("ended", finished.to_rfc3339()));
+    }
+    if let Some(outcome) = &job.outcome {
+        facts.push(("outcome", outcome.to_string()));
+    }
+    for (name, text) in facts {
+        screen.line(Tone::Plain, &format!("  {name:<8} {}", visible_block(&text)))?;
+    }
+    if follow {
+        live::follow(store, id, 0, screen).await?;
+    } else {
+        live::print_new(store, id, 0, screen).await?;
+    }
+    Ok(())
+}

@@ -1,0 +1,65 @@
+//! Shows a job's history as it grows.
+//!
+//! Invariant: reads the store only, so that it works for jobs of any process.
+
+use std::time::Duration;
+
+use super::CliError;
+use super::screen::{Screen, Tone, visible};
+use crate::job::{EventKind, Job, JobEvent, JobId, State};
+use crate::store::Store;
+
+/// How often the store is asked for new lines.
+const POLL: Duration = Duration::from_millis(100);
+const PAGE: u32 = 500;
+
+/// Prints a job's history after `after` until the job is done; answers the job.
+///
+/// # Errors
+/// Where the store or the terminal fails.
+pub async fn follow(store: &dyn Store, job: JobId, after: i64, screen: &mut Screen) -> Result<Job, CliError> {
+    let mut last = after;
+    loop {
+        // The job is read first: what it wrote before it ended is then among the lines read after.
+        let now = store.job(job).await.map_err(anyhow::Error::from)?;
+        last = print_new(store, job, last, screen).await?;
+        if now.state == State::Done {
+            return Ok(now);
+        }
+        tokio::time::sleep(POLL).await;
+    }
+}
+
+/// Prints a job's history after a position; answers the last position.
+///
+/// # Errors
+/// Where the store or the terminal fails.
+pub async fn print_new(store: &dyn Store, job: JobId, after: i64, screen: &mut Screen) -> Result<i64, CliError> {
+    let mut last = after;
+    loop {
+        let events = store.events(job, last, PAGE).await.map_err(anyhow::Error::from)?;
+        for event in &events {
+            print(event, screen)?;
+            last = event.seq;
+        }
+        if events.len() < PAGE as usize {
+            return Ok(last);
+        }
+    }
+}
+
+fn print(event: &JobEvent, screen: &mut Screen) -> Result<(), CliError> {
+    let (stage, text) = (event.stage, visible(&event.text));
+    match event.kind {
+        EventKind::Stage => screen.line(Tone::Bold, &format!("▸ {stage}"))?,
+        EventKind::Output => screen.line(Tone::Dim, &format!("    │ {text}"))?,
+        EventKind::Note => {
+            for line in event.text.lines() {
+                screen.line(Tone::Plain, &format!("    {}", visible(line)))?;
+            }
+        }
+        EventKind::Problem => screen.line(Tone::Warn, &format!("  ! {text}"))?,
+        EventKind::Outcome => screen.line(Tone::Bold, &format!("■ {text}"))?,
+    }
+    Ok(())
+}

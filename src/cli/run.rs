@@ -1,0 +1,173 @@
+//! `patchwright run`: one job in the foreground.
+//!
+//! Invariant: the job is an ordinary one in the ordinary store; it is resumed by any worker if this process dies.
+
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
+
+use super::screen::{Screen, Tone, visible_block};
+use super::{CliError, Start, live, serve, setup};
+use crate::alert::{Alert, Reason};
+use crate::clock;
+use crate::config::ProjectConfig;
+use crate::job::{Job, JobId};
+use crate::outcome::Outcome;
+use crate::pipeline::Seams;
+use crate::source::sentry::locate::Reference;
+use crate::source::sentry::{locate, webhook};
+use crate::store::{Intent, NewDelivery};
+use crate::{triage, worker};
+
+/// Arguments of `patchwright run`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Address of a Sentry issue, a short id such as `WEB-1F`, or a file with a webhook's payload.
+    issue: String,
+    /// Use this agent for the job.
+    #[arg(long, value_name = "NAME")]
+    agent: Option<String>,
+}
+
+/// What a person asked for: the alert, and the payload where a file was given.
+#[derive(Debug)]
+pub struct Asked {
+    /// The alert, its reason `requested`.
+    pub alert: Alert,
+    /// The payload as it was given.
+    pub payload: Option<Value>,
+}
+
+/// Finds out which issue a person means.
+///
+/// # Errors
+/// Where the text means nothing, or Sentry does not know the issue.
+pub async fn asked(seams: &Seams, text: &str) -> Result<Asked, CliError> {
+    let config = &seams.config.sentry;
+    let reference =
+        locate::parse(text, &config.url, config.org.as_deref()).map_err(|error| CliError::Usage(error.to_string()))?;
+    if let Reference::Payload(path) = &reference {
+        let shown = path.display();
+        let body = std::fs::read(path).with_context(|| format!("cannot read {shown}"))?;
+        let mut alert = webhook::read_payload(&body, config.org.as_deref())
+            .map_err(|error| CliError::Usage(format!("{shown} is not a payload that names an issue: {error}")))?;
+        alert.reason = Reason::Requested;
+        let payload = serde_json::from_slice(&body).with_context(|| format!("{shown} is not JSON"))?;
+        return Ok(Asked { alert, payload: Some(payload) });
+    }
+    if !seams.sentry.has_token() {
+        return Err(CliError::Usage(
+            "an issue by its address or short id is looked up at Sentry: set SENTRY_AUTH_TOKEN, or give a file with the \
+             webhook's payload"
+                .to_owned(),
+        ));
+    }
+    let alert = seams.sentry.alert_for(&reference).await.context("Sentry was asked for the issue")?;
+    Ok(Asked { alert, payload: None })
+}
+
+/// The project of an alert, for a person who asked for it.
+///
+/// # Errors
+/// The sentence that says why it is not worked on.
+pub fn project_of<'a>(seams: &'a Seams, alert: &Alert) -> Result<&'a ProjectConfig, CliError> {
+    triage::admit(&seams.config, alert).map_err(|why| CliError::Usage(why.to_string()))
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// Where the issue or its project is not known, or the job did not end with a pull request.
+pub async fn run(start: &Start, args: Args, screen: &mut Screen) -> Result<(), CliError> {
+    let (mut config, secrets) = setup::checked(start)?;
+    if let Some(agent) = &args.agent {
+        crate::agent::profile::named(&config, agent).map_err(CliError::Usage)?;
+        config.projects.iter_mut().for_each(|project| project.agent = Some(agent.clone()));
+    }
+    let seams = setup::seams(start, config, secrets).await?;
+    let asked = asked(&seams, &args.issue).await?;
+    let project = project_of(&seams, &asked.alert)?;
+    let job = enqueue(&seams, &asked, &project.repository).await?;
+    screen.line(Tone::Plain, &format!("job {job}"))?;
+    let seen = seams.store.events(job, 0, u32::MAX).await.map_err(anyhow::Error::from)?.last().map_or(0, |event| event.seq);
+
+    let claim = worker::claim_terms(&seams, &worker::owner_name());
+    let stop = CancellationToken::new();
+    let claimed = seams.store.claim_job(job, &claim).await.map_err(anyhow::Error::from)?;
+    let done = match claimed {
+        Some((claimed, lease)) => {
+            let worker = {
+                let (seams, stop) = (Arc::clone(&seams), stop.clone());
+                tokio::spawn(async move { worker::run_claimed(&seams, claimed, lease, &stop).await })
+            };
+            watch(&seams, job, seen, worker, &stop, screen).await?
+        }
+        None => {
+            screen.line(Tone::Warn, "another worker has this job; showing its progress")?;
+            live::follow(&*seams.store, job, seen, screen).await?
+        }
+    };
+    finished(&done)
+}
+
+async fn enqueue(seams: &Seams, asked: &Asked, repository: &str) -> Result<JobId, CliError> {
+    let alert = &asked.alert;
+    // The moment makes the request one of its own: asking again for the same issue is not a repeated delivery.
+    let body = json!({ "requested_at": clock::now(), "issue": alert.issue, "payload": asked.payload });
+    let delivery = NewDelivery {
+        source: "request".to_owned(),
+        resource: "request".to_owned(),
+        request_id: None,
+        headers: Vec::new(),
+        body: body.to_string().into_bytes(),
+        verified_by: "a person on this machine".to_owned(),
+    };
+    let intent = Intent::Work {
+        alert: Box::new(alert.clone()),
+        repository: repository.to_owned(),
+        regression_window: seams.config.sentry.regression_window.0,
+    };
+    match seams.store.accept(delivery, intent).await.map_err(anyhow::Error::from)?.outcome {
+        Outcome::Queued { job } | Outcome::Attached { job } => Ok(job),
+        other => Err(CliError::Usage(other.to_string())),
+    }
+}
+
+/// Shows a job that runs in this process; Ctrl-C hands it back.
+async fn watch(
+    seams: &Seams,
+    job: JobId,
+    seen: i64,
+    mut worker: tokio::task::JoinHandle<()>,
+    stop: &CancellationToken,
+    screen: &mut Screen,
+) -> Result<Job, CliError> {
+    let mut last = seen;
+    loop {
+        tokio::select! {
+            ended = &mut worker => {
+                ended.context("the worker ended unexpectedly")?;
+                live::print_new(&*seams.store, job, last, screen).await?;
+                return Ok(seams.store.job(job).await.map_err(anyhow::Error::from)?);
+            }
+            () = serve::until_told_to_stop(), if !stop.is_cancelled() => stop.cancel(),
+            () = tokio::time::sleep(std::time::Duration::from_millis(100)) => {
+                last = live::print_new(&*seams.store, job, last, screen).await?;
+            }
+        }
+    }
+}
+
+/// The exit code says whether there is a pull request.
+fn finished(job: &Job) -> Result<(), CliError> {
+    match &job.outcome {
+        Some(Outcome::Opened { .. }) => Ok(()),
+        Some(_) => Err(CliError::Negative),
+        None => Err(CliError::Failed(anyhow::anyhow!(
+            "the job is not finished; {} goes on with it when a service runs, or `patchwright run` again",
+            visible_block(&format!("job {}", job.id))
+        ))),
+    }
+}

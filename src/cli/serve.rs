@@ -1,0 +1,131 @@
+//! `patchwright serve`: the receiver and the workers in one process.
+//!
+//! Invariant: it stops on SIGTERM and SIGINT without losing anything; a second signal stops it at once.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::Notify;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use super::screen::{Screen, Tone};
+use super::{CliError, Start, setup};
+use crate::http::{self, App};
+use crate::pipeline::Seams;
+use crate::worker;
+
+/// Arguments of `patchwright serve`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Address and port to listen on; over `server.listen`.
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    listen: Option<SocketAddr>,
+}
+
+/// A running service.
+#[derive(Debug)]
+pub struct Service {
+    /// Where it listens.
+    pub address: SocketAddr,
+    shutdown: CancellationToken,
+    receiver: JoinHandle<std::io::Result<()>>,
+    workers: JoinHandle<()>,
+}
+
+/// Starts the receiver and the workers.
+///
+/// # Errors
+/// Where the address cannot be listened on.
+pub async fn start_service(seams: &Arc<Seams>) -> Result<Service, CliError> {
+    let address = seams.config.server.listen;
+    let listener = TcpListener::bind(address)
+        .await
+        .with_context(|| format!("cannot listen on {address}; is another service using the port? (`server.listen` changes it)"))?;
+    let address = listener.local_addr().context("the listening address is not known")?;
+    let (shutdown, wake) = (CancellationToken::new(), Arc::new(Notify::new()));
+    let app = App::new(
+        Arc::new(seams.config.clone()),
+        seams.secrets.webhook.clone(),
+        Arc::clone(&seams.store),
+        Arc::clone(&wake),
+        shutdown.clone(),
+    );
+    let (router, settings, stop) = (http::router(app), seams.config.server.clone(), shutdown.clone());
+    let receiver = tokio::spawn(async move { http::run(listener, router, &settings, stop).await });
+    let workers = tokio::spawn(worker::run(Arc::clone(seams), wake, shutdown.clone()));
+    Ok(Service { address, shutdown, receiver, workers })
+}
+
+impl Service {
+    /// Stops taking requests and jobs, and waits until what runs has ended or was handed back.
+    ///
+    /// # Errors
+    /// Where the receiver failed.
+    pub async fn stop(self) -> Result<(), CliError> {
+        self.shutdown.cancel();
+        self.workers.await.context("the workers ended unexpectedly")?;
+        self.receiver.await.context("the receiver ended unexpectedly")?.context("the receiver failed")?;
+        Ok(())
+    }
+
+    /// Ends when the receiver or the workers have ended by themselves, which they should not.
+    async fn failed(&mut self) {
+        tokio::select! {
+            _ = &mut self.receiver => {}
+            _ = &mut self.workers => {}
+        }
+    }
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// Where the configuration does not allow serving, or the service cannot be started.
+pub async fn run(start: &Start, args: Args, screen: &mut Screen) -> Result<(), CliError> {
+    let (mut config, secrets) = setup::checked(start)?;
+    if let Some(listen) = args.listen {
+        config.server.listen = listen;
+    }
+    if secrets.webhook.is_empty() {
+        return Err(CliError::Usage(
+            "no webhook secret is configured, so no alert could be trusted: set SENTRY_WEBHOOK_SECRET to the client secret \
+             of your Sentry integration, or `sentry.webhook_secrets` in patchwright.toml"
+                .to_owned(),
+        ));
+    }
+    if config.projects.is_empty() {
+        tracing::warn!("no [[project]] is configured: every alert will be acknowledged and ignored");
+    }
+    let seams = setup::seams(start, config, secrets).await?;
+    let mut service = start_service(&seams).await?;
+    let address = service.address;
+    screen.line(Tone::Plain, &format!("listening on http://{address}; send Sentry's webhooks to /webhooks/sentry"))?;
+    tracing::info!(%address, workers = seams.config.worker.count, "service started");
+    tokio::select! {
+        () = until_told_to_stop() => {}
+        () = service.failed() => return Err(anyhow::anyhow!("the service ended unexpectedly; see its log").into()),
+    }
+    tracing::info!("stopping; a second signal stops at once");
+    tokio::select! {
+        stopped = service.stop() => stopped?,
+        () = until_told_to_stop() => return Err(anyhow::anyhow!("stopped at once by a second signal").into()),
+    }
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// Waits for SIGTERM or SIGINT.
+pub async fn until_told_to_stop() {
+    let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
+        // Without handlers the signals' own effect, the end, is what remains.
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+}

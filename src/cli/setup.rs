@@ -1,0 +1,137 @@
+//! From the configuration to everything that a command works with.
+//!
+//! Invariant: nothing is started on a configuration that has errors; each error says where and what to do.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use secrecy::ExposeSecret as _;
+
+use super::{CliError, Start};
+use crate::agent::profile;
+use crate::config::check::{self, Problem, Severity};
+use crate::config::load::{self, Loaded};
+use crate::config::secret::{self, Secrets};
+use crate::config::{Config, ForgeKind};
+use crate::forge::directory::Directory;
+use crate::forge::github::GitHub;
+use crate::forge::Forge;
+use crate::pipeline::Seams;
+use crate::prompt::Prompts;
+use crate::redact::Redactor;
+use crate::source::sentry::api::Sentry;
+use crate::store::Store;
+use crate::store::sqlite::SqliteStore;
+
+/// Reads the configuration; relations between settings are not checked yet.
+///
+/// # Errors
+/// A usage error that names file, line and remedy.
+pub fn config(start: &Start) -> Result<Loaded, CliError> {
+    load::load(start.config.as_deref(), &start.environment, &start.set).map_err(|error| CliError::Usage(error.to_string()))
+}
+
+/// Reads and checks the configuration and resolves its secrets. Warnings are logged.
+///
+/// # Errors
+/// A usage error that lists every problem.
+pub fn checked(start: &Start) -> Result<(Config, Secrets), CliError> {
+    let loaded = config(start)?;
+    let mut problems = check::check(&loaded.config, &profile::names());
+    let secrets = secret::resolve(&loaded.config, &start.environment).unwrap_or_else(|unresolved| {
+        problems.extend(unresolved);
+        Secrets::default()
+    });
+    let (errors, warnings): (Vec<&Problem>, _) = problems.iter().partition(|problem| problem.severity == Severity::Error);
+    for warning in warnings {
+        tracing::warn!("{warning}");
+    }
+    if errors.is_empty() {
+        return Ok((loaded.config, secrets));
+    }
+    let mut text = "the configuration has errors:".to_owned();
+    for error in errors {
+        text.push_str("\n  ");
+        text.push_str(&loaded.located(error));
+    }
+    Err(CliError::Usage(text))
+}
+
+/// Opens everything that jobs need.
+///
+/// # Errors
+/// Where the database, the forge client, the templates or the program's own path cannot be had.
+pub async fn seams(start: &Start, config: Config, secrets: Secrets) -> Result<Arc<Seams>, CliError> {
+    install_crypto();
+    let redactor = Arc::new(redactor(&config, &secrets, start));
+    let store: Arc<dyn Store> = Arc::new(open_store(&config.database_path()).await?);
+    let forge = forge(&config, &secrets)?;
+    let token = secrets.sentry_token.as_ref().map(|secret| secret.value.clone());
+    let sentry = Sentry::new(&config.sentry.url, token).context("the Sentry client cannot be made")?;
+    let prompts = Prompts::load(config.prompt.dir.as_deref()).map_err(|error| CliError::Usage(error.to_string()))?;
+    let executable = std::env::current_exe().context("the program's own path cannot be found")?;
+    let environment = start.environment.clone();
+    Ok(Arc::new(Seams { config, environment, secrets, redactor, store, forge, sentry, prompts, executable }))
+}
+
+/// The forge that is configured.
+///
+/// # Errors
+/// Where its client cannot be made.
+pub fn forge(config: &Config, secrets: &Secrets) -> Result<Arc<dyn Forge>, CliError> {
+    let token = secrets.forge_token.as_ref().map(|secret| secret.value.clone());
+    let failed = |error: crate::forge::ForgeError| CliError::Usage(error.to_string());
+    Ok(match config.forge.kind {
+        ForgeKind::Github => Arc::new(GitHub::new(&config.forge.api_url, token).map_err(failed)?),
+        ForgeKind::Directory => {
+            let path = config.forge.path.as_deref().unwrap_or_else(|| Path::new("forge"));
+            Arc::new(Directory::new(path).map_err(failed)?)
+        }
+    })
+}
+
+/// Opens the database, creating it where it is missing.
+///
+/// # Errors
+/// Where that does not work; the text names the file.
+pub async fn open_store(path: &Path) -> Result<SqliteStore, CliError> {
+    let opened = SqliteStore::open(path).await;
+    Ok(opened.with_context(|| format!("the database {} cannot be opened; `patchwright doctor` checks it", path.display()))?)
+}
+
+/// Opens a database that must be there.
+///
+/// # Errors
+/// Where there is none, or it cannot be opened.
+pub async fn existing_store(config: &Config) -> Result<Arc<dyn Store>, CliError> {
+    let path = config.database_path();
+    if !path.exists() {
+        return Err(CliError::Usage(format!(
+            "there is no database at {}; is this the folder in which the service runs? (--config names its file)",
+            path.display()
+        )));
+    }
+    Ok(Arc::new(open_store(&path).await?))
+}
+
+/// One TLS implementation for the whole program; where it is installed already, that is fine.
+pub fn install_crypto() {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+}
+
+/// Knows the configured secrets and those that agents and tests are given.
+fn redactor(config: &Config, secrets: &Secrets, start: &Start) -> Redactor {
+    let configured = secrets.webhook.iter().chain(&secrets.sentry_token).chain(&secrets.forge_token);
+    let mut known: Vec<&str> = configured.map(|secret| secret.value.expose_secret()).collect();
+    let built_in = profile::built_in().unwrap_or_default();
+    let agents = config.agents.values().chain(built_in.values()).flat_map(|agent| &agent.pass_env);
+    let projects = config.projects.iter().flat_map(|project| &project.pass_env);
+    known.extend(agents.chain(projects).filter(|name| holds_a_secret(name)).filter_map(|name| start.environment.get(name)));
+    Redactor::new(&known)
+}
+
+/// Addresses and model names are passed on by name too, and are no secrets.
+fn holds_a_secret(name: &str) -> bool {
+    ["KEY", "TOKEN", "SECRET", "PASSWORD", "CREDENTIAL", "AUTH"].iter().any(|word| name.to_ascii_uppercase().contains(word))
+}

@@ -1,0 +1,122 @@
+//! Finds the code of the stack's frames in the repository.
+//!
+//! Invariant: a path from an event is only ever compared with paths of the commit's tree; it is never opened.
+
+use std::path::Path;
+
+use anyhow::Context as _;
+
+use crate::clock;
+use crate::evidence::{CodeExcerpt, Event, Found, Frame, Provenance};
+use crate::git::mirror::Mirror;
+use crate::git::objects;
+
+/// Lines shown before and after a frame's line.
+const AROUND: u32 = 12;
+/// Most frames that are looked up.
+const MOST_FRAMES: usize = 12;
+/// Largest file that is read.
+const MOST_BYTES: usize = 1 << 20;
+
+/// A frame and the file of the repository that it stands for.
+#[derive(Clone, Debug)]
+pub struct Located {
+    /// Path in the repository.
+    pub path: String,
+    /// Line, from 1.
+    pub line: u32,
+    /// Function.
+    pub function: Option<String>,
+    /// The source line as the event has it.
+    pub seen: Option<String>,
+}
+
+/// Maps the in-app frames of an event to files of a commit, innermost first, each place once.
+///
+/// # Errors
+/// Where the commit cannot be read.
+pub async fn locate(mirror: &Mirror, commit: &str, folder: Option<&Path>, event: &Event) -> anyhow::Result<Vec<Located>> {
+    let mut located: Vec<Located> = Vec::new();
+    let frames = event.exceptions.iter().flat_map(|exception| &exception.frames).filter(|frame| frame.in_app);
+    for frame in frames.take(MOST_FRAMES * 2) {
+        let (Some(line), Some(path)) = (frame.line, path_of(mirror, commit, folder, frame).await?) else { continue };
+        if located.len() < MOST_FRAMES && !located.iter().any(|known| known.path == path && known.line == line) {
+            let seen = frame.source.iter().find(|(number, _)| *number == line).map(|(_, text)| text.clone());
+            located.push(Located { path, line, function: frame.function.clone(), seen });
+        }
+    }
+    Ok(located)
+}
+
+async fn path_of(mirror: &Mirror, commit: &str, folder: Option<&Path>, frame: &Frame) -> anyhow::Result<Option<String>> {
+    for name in [frame.abs_path.as_deref(), frame.file.as_deref()].into_iter().flatten() {
+        let mut paths = objects::find_paths(mirror, commit, name).await.context("cannot look for a frame's file")?;
+        // In a monorepo, the project's own folder comes first.
+        if let Some(folder) = folder
+            && paths.iter().any(|path| Path::new(path).starts_with(folder))
+        {
+            paths.retain(|path| Path::new(path).starts_with(folder));
+        }
+        // Two equally good candidates are no answer: a wrong file misleads more than none.
+        if let [path] = paths.as_slice() {
+            return Ok(Some(path.clone()));
+        }
+    }
+    Ok(None)
+}
+
+/// Cuts the code around each located frame out of the commit.
+///
+/// # Errors
+/// Where the commit cannot be read.
+pub async fn excerpts(mirror: &Mirror, commit: &str, located: &[Located]) -> anyhow::Result<Found<Vec<CodeExcerpt>>> {
+    let mut excerpts = Vec::new();
+    for place in located {
+        let Some(bytes) = objects::read_file(mirror, commit, &place.path, MOST_BYTES).await? else { continue };
+        let text = String::from_utf8_lossy(&bytes);
+        excerpts.extend(excerpt(place, &text));
+    }
+    if excerpts.is_empty() {
+        return Ok(Found::missing("no in-app frame of the event could be found in the repository"));
+    }
+    let from = Provenance {
+        source: format!("repository at {}", commit.get(..12).unwrap_or(commit)),
+        at: clock::now(),
+        outsider_can_write: false,
+    };
+    Ok(Found::Here { value: excerpts, from })
+}
+
+fn excerpt(place: &Located, text: &str) -> Option<CodeExcerpt> {
+    let (from, to) = (place.line.saturating_sub(AROUND).max(1), place.line.saturating_add(AROUND));
+    let numbered = (1_u32..).zip(text.lines());
+    let source: Vec<(u32, String)> =
+        numbered.filter(|(number, _)| (from..=to).contains(number)).map(|(number, line)| (number, line.to_owned())).collect();
+    let here = source.iter().find(|(number, _)| *number == place.line)?;
+    let matches_event = place.seen.as_ref().map(|seen| seen.trim() == here.1.trim());
+    Some(CodeExcerpt { path: place.path.clone(), function: place.function.clone(), line: place.line, matches_event, source })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn place(line: u32, seen: Option<&str>) -> Located {
+        Located { path: "a.py".into(), line, function: None, seen: seen.map(str::to_owned) }
+    }
+
+    #[test]
+    fn an_excerpt_says_whether_the_line_is_still_what_the_event_saw() {
+        let text = (1..=40).map(|n| format!("line {n}\n")).collect::<String>();
+        let same = excerpt(&place(20, Some("  line 20")), &text).unwrap();
+        assert_eq!((same.source.first().unwrap().0, same.source.last().unwrap().0), (8, 32));
+        assert_eq!(same.matches_event, Some(true));
+        assert_eq!(excerpt(&place(21, Some("line 20")), &text).unwrap().matches_event, Some(false));
+        assert_eq!(excerpt(&place(1, None), &text).unwrap().matches_event, None);
+    }
+
+    #[test]
+    fn a_line_beyond_the_file_gives_no_excerpt() {
+        assert!(excerpt(&place(41, None), "one\ntwo\n").is_none());
+    }
+}

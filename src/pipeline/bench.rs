@@ -1,0 +1,90 @@
+//! Fresh checkouts in which tests are run, and the runs themselves.
+//!
+//! Invariant: a checkout is used for one run of the tests and was never seen by an agent.
+
+use std::path::{Path, PathBuf};
+
+use tokio::sync::mpsc;
+
+use super::prepare::{Ground, Site};
+use super::{Desk, Halt};
+use crate::config::ProjectConfig;
+use crate::git::checkout::{self, Options};
+use crate::job::Stage;
+use crate::process::Terms;
+use crate::proof::{self, Bench, TestPlan, TestRun, detect};
+use crate::workspace::Workspace;
+
+/// The commands for a repository: as configured, else as detected in this clean checkout.
+pub(super) fn plan_for(project: Option<&ProjectConfig>, checkout: &Path) -> Option<TestPlan> {
+    let path = project.and_then(|project| project.path.clone()).unwrap_or_default();
+    let pass_env = project.map(|project| project.pass_env.clone()).unwrap_or_default();
+    let setup = project.and_then(|project| project.setup.clone());
+    if let Some(test) = project.and_then(|project| project.test.clone()) {
+        return Some(TestPlan { setup, test, path, pass_env });
+    }
+    let found = detect::detect(&checkout.join(&path))?;
+    Some(TestPlan { setup: setup.or(found.setup), test: found.test, path, pass_env })
+}
+
+/// Submodules and LFS are the project's own choice; related repositories are there to be read.
+pub(super) fn options_for(site: &Site, ground: &Ground) -> Options {
+    let own = site.id == ground.home.id;
+    Options { lfs: own && ground.project.lfs, submodules: own && ground.project.submodules }
+}
+
+/// Checks a commit out afresh, for tests `before` or `after` the change.
+pub(super) async fn check_out(
+    desk: &Desk,
+    ground: &Ground,
+    site: &Site,
+    commit: &str,
+    workspace: &Workspace,
+    when: &str,
+) -> Result<PathBuf, Halt> {
+    let dest = workspace.bench(&site.id.to_string(), when);
+    if let Some(parent) = dest.parent() {
+        std::fs::create_dir_all(parent).map_err(|error| cannot_make(&error))?;
+    }
+    checkout::checkout(&desk.git()?, &site.mirror, &site.remote, commit, &dest, &options_for(site, ground)).await?;
+    Ok(dest)
+}
+
+/// Runs the tests once in a fresh checkout.
+pub(super) async fn run(
+    desk: &Desk,
+    stage: Stage,
+    plan: &TestPlan,
+    checkout: &Path,
+    workspace: &Workspace,
+) -> Result<TestRun, Halt> {
+    let (home, tmp) = workspace.home_and_tmp(stage.name()).map_err(|error| cannot_make(&error))?;
+    let (lines, keeper) = desk.journal.output(stage);
+    let terms = terms(desk, stage, workspace, Some(lines));
+    let (environment, redactor) = (&desk.seams.environment, &*desk.seams.redactor);
+    let bench = Bench { checkout, home: &home, tmp: &tmp, environment, redactor, terms: &terms };
+    let run = proof::run_tests(plan, &bench).await;
+    drop(terms);
+    // The keeper ends when the last sender is gone.
+    let _ = keeper.await;
+    let run = run.map_err(|_| Halt::Cancelled)?;
+    let seconds = std::time::Duration::from_millis(run.took_ms).as_secs_f64();
+    desk.journal.note(stage, &format!("`{}` {} after {seconds:.1} s", run.command, run.in_words())).await?;
+    Ok(run)
+}
+
+/// The terms for a command in a workspace.
+pub(super) fn terms(desk: &Desk, stage: Stage, workspace: &Workspace, lines: Option<mpsc::Sender<String>>) -> Terms {
+    let limits = &desk.seams.config.limits;
+    Terms {
+        limits: if stage == Stage::Agent { limits.agent } else { limits.tests },
+        folder: workspace.root().to_path_buf(),
+        supervisor: desk.seams.executable.clone(),
+        cancel: desk.cancel.clone(),
+        lines,
+    }
+}
+
+fn cannot_make(error: &std::io::Error) -> Halt {
+    Halt::broken(format!("cannot make a folder for the tests: {error}; is the disk full?"))
+}

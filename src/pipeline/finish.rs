@@ -1,0 +1,152 @@
+//! The stages after the agent: tests on the change, and the draft pull request.
+//!
+//! Invariant: what is tested is the commit that is published, in a fresh checkout; nothing is published whose tests do
+//! not pass.
+
+use serde::{Deserialize, Serialize};
+
+use super::prepare::{Evidence, Ground, Site};
+use super::work::{Changed, Fix};
+use super::{Desk, Halt, bench, brief};
+use crate::config::ProjectConfig;
+use crate::job::Stage;
+use crate::outcome::{Abstained, Opened, Outcome};
+use crate::proof::{self, Conclusion, TestRun, detect};
+use crate::publish::{self, Publication, PublishError, Published};
+use crate::workspace::Workspace;
+
+/// The tests of one changed repository, before and after.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Tested {
+    /// `owner/name`.
+    pub(super) repository: String,
+    /// On the code as it was.
+    pub(super) before: TestRun,
+    /// With the change.
+    pub(super) after: TestRun,
+}
+
+/// Runs the tests on every changed repository.
+pub(super) async fn proof(desk: &Desk, ground: &Ground, fix: &Fix) -> Result<Result<Vec<Tested>, Outcome>, Halt> {
+    desk.journal.enter(Stage::Proof).await?;
+    if let Some(tested) = desk.saved::<Vec<Tested>>("proof").await? {
+        desk.journal.note(Stage::Proof, "the tests were run by the earlier run").await?;
+        return Ok(Ok(tested));
+    }
+    let workspace = Workspace::create_or_reuse(&desk.seams.config.data_dir.work(), &desk.lease)
+        .map_err(|error| Halt::broken(format!("cannot make the workspace: {error}; is the disk full?")))?;
+    let mut all = Vec::new();
+    for changed in &fix.changed {
+        let site = site_of(ground, changed)?;
+        let tested = match test_change(desk, ground, site, changed, fix, &workspace).await? {
+            Ok(tested) => tested,
+            Err(why) => return Ok(Err(Outcome::Abstained { why })),
+        };
+        if let Conclusion::Broken { what } = proof::conclude(&tested.before, &tested.after) {
+            let tail = proof::last_lines(&tested.after.tail, 15);
+            let what = format!("{}: {what}; the last lines: {tail}", changed.repository);
+            return Ok(Err(Outcome::Abstained { why: Abstained::TestsFailed { what } }));
+        }
+        all.push(tested);
+    }
+    desk.save("proof", &all).await?;
+    Ok(Ok(all))
+}
+
+/// How tests are run is decided by the code before the change: a change must not choose its own judge.
+async fn test_change(
+    desk: &Desk,
+    ground: &Ground,
+    site: &Site,
+    changed: &Changed,
+    fix: &Fix,
+    workspace: &Workspace,
+) -> Result<Result<Tested, Abstained>, Halt> {
+    let (plan, before) = if site.id == ground.home.id {
+        (fix.plan.clone(), fix.baseline.clone())
+    } else {
+        let checkout = bench::check_out(desk, ground, site, &changed.base, workspace, "before").await?;
+        let Some(plan) = bench::plan_for(project_of(desk, &changed.repository), &checkout) else {
+            let what =
+                format!("add a [[project]] with `test` for {} (looked for {})", changed.repository, detect::LOOKED_FOR);
+            return Ok(Err(Abstained::NoTests { what }));
+        };
+        let before = bench::run(desk, Stage::Proof, &plan, &checkout, workspace).await?;
+        (plan, before)
+    };
+    let checkout = bench::check_out(desk, ground, site, &changed.commit, workspace, "after").await?;
+    let after = bench::run(desk, Stage::Proof, &plan, &checkout, workspace).await?;
+    Ok(Ok(Tested { repository: changed.repository.clone(), before, after }))
+}
+
+/// The settings of another `[[project]]` that lives in this repository.
+fn project_of<'a>(desk: &'a Desk, repository: &str) -> Option<&'a ProjectConfig> {
+    desk.seams.config.projects.iter().find(|project| project.repository == repository)
+}
+
+fn site_of<'a>(ground: &'a Ground, changed: &Changed) -> Result<&'a Site, Halt> {
+    std::iter::once(&ground.home)
+        .chain(&ground.related)
+        .find(|site| site.id.to_string() == changed.repository)
+        .ok_or_else(|| Halt::broken(format!("{} changed, but it can no longer be fetched", changed.repository)))
+}
+
+/// Opens a draft pull request for every changed repository.
+pub(super) async fn publish(
+    desk: &Desk,
+    ground: &Ground,
+    evidence: &Evidence,
+    fix: &Fix,
+    tested: &[Tested],
+) -> Result<Outcome, Halt> {
+    desk.journal.enter(Stage::Publish).await?;
+    let branch = publish::branch_name(&desk.seams.config.git.branch_prefix, &desk.job.key);
+    let (mut pull_requests, mut abstained) = (Vec::<Opened>::new(), None);
+    for changed in &fix.changed {
+        let site = site_of(ground, changed)?;
+        let text = brief::pull_request_text(desk, ground, evidence, fix, changed, tested)?;
+        let publication = Publication {
+            repository: &site.id,
+            mirror: &site.mirror,
+            remote: &site.remote,
+            commit: &changed.commit,
+            branch: &branch,
+            base_branch: &site.default_branch,
+            title: text.title,
+            body: text.body,
+            settings: &desk.seams.config.publish,
+        };
+        let seams = &desk.seams;
+        let published = publish::publish(&publication, &*seams.store, &desk.lease, &*seams.forge, &desk.git()?).await;
+        match published {
+            Ok(Published::Opened { opened, remarks }) => {
+                desk.journal.note(Stage::Publish, &format!("{} from branch `{branch}`", opened.url)).await?;
+                for remark in remarks {
+                    desk.journal.problem(Stage::Publish, &remark).await?;
+                }
+                pull_requests.push(opened);
+            }
+            Ok(Published::Abstained(why)) => {
+                desk.journal.problem(Stage::Publish, &format!("{}: {why}", changed.repository)).await?;
+                abstained = Some(why);
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(match (pull_requests.is_empty(), abstained) {
+        (true, Some(why)) => Outcome::Abstained { why },
+        _ => Outcome::Opened { pull_requests },
+    })
+}
+
+impl From<PublishError> for Halt {
+    fn from(error: PublishError) -> Self {
+        match error {
+            PublishError::Store(error) => error.into(),
+            // Somebody moved our branch between our look and our push: look again.
+            PublishError::Git(error @ crate::git::GitError::Stale { .. }) => Self::soon(error.to_string()),
+            PublishError::Git(error) => error.into(),
+            PublishError::Forge(error) => error.into(),
+        }
+    }
+}

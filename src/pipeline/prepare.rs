@@ -1,0 +1,256 @@
+//! The stages before the agent: triage, mirrors, evidence.
+//!
+//! Invariant: nothing here changes anything outside, so that `patchwright prompt` can run it without a job.
+
+use std::sync::Arc;
+
+use tokio_util::sync::CancellationToken;
+
+use super::journal::Journal;
+use super::{Desk, Halt, Seams};
+use crate::alert::Alert;
+use crate::config::repository_file::{self, RepositoryFile};
+use crate::config::{Base, ProjectConfig};
+use crate::context::{self, FromTracker, code, suspects};
+use crate::evidence::{Context, Found};
+use crate::forge::{Remote, RepositoryId};
+use crate::git::mirror::Mirror;
+use crate::git::objects;
+use crate::job::Stage;
+use crate::outcome::Outcome;
+use crate::redact::Redacted;
+use crate::store::Delivery;
+use crate::triage::{self, before_work};
+
+/// One repository of a run: where it is and our mirror of it.
+#[derive(Clone, Debug)]
+pub struct Ground {
+    /// The project's settings, completed by the repository's own file.
+    pub project: ProjectConfig,
+    /// The project's own repository.
+    pub home: Site,
+    /// The related ones that could be fetched.
+    pub related: Vec<Site>,
+}
+
+/// A repository, fetched.
+#[derive(Clone, Debug)]
+pub struct Site {
+    /// Its name.
+    pub id: RepositoryId,
+    /// Its default branch.
+    pub default_branch: String,
+    /// The commit at its head.
+    pub head: String,
+    /// How to reach it.
+    pub remote: Remote,
+    /// Our mirror of it.
+    pub mirror: Mirror,
+}
+
+/// The evidence, and the commit that is worked on.
+#[derive(Clone, Debug)]
+pub struct Evidence {
+    /// The evidence.
+    pub context: Redacted<Context>,
+    /// The commit.
+    pub base: BaseCommit,
+}
+
+/// The commit that is worked on.
+#[derive(Clone, PartialEq, Eq, Debug, serde::Serialize, serde::Deserialize)]
+pub struct BaseCommit {
+    /// Its id.
+    pub commit: String,
+    /// How it was chosen, for people.
+    pub why: String,
+}
+
+/// Is the job worth a run, and is nobody on it already?
+///
+/// # Errors
+/// Where that could not be found out.
+pub async fn triage(desk: &Desk) -> Result<Result<ProjectConfig, Outcome>, Halt> {
+    desk.journal.enter(Stage::Triage).await?;
+    let project = match triage::admit(&desk.seams.config, &desk.job.alert) {
+        Ok(project) => project.clone(),
+        Err(why) => return Ok(Err(Outcome::Ignored { why })),
+    };
+    if let Some(outcome) = before_work::before_work(&desk.job, &*desk.seams.store, &*desk.seams.forge).await? {
+        return Ok(Err(outcome));
+    }
+    let alert = &desk.job.alert;
+    let text = format!("{} {}: {}", alert.issue_name(), alert.reason.in_words(), alert.title);
+    desk.journal.note(Stage::Triage, &text).await?;
+    Ok(Ok(project))
+}
+
+/// Fetches the repositories.
+///
+/// # Errors
+/// Where the project's own repository cannot be had.
+pub async fn ground(desk: &Desk, project: &ProjectConfig) -> Result<Ground, Halt> {
+    desk.journal.enter(Stage::Mirror).await?;
+    fetch_all(&desk.seams, project, &desk.journal, &desk.cancel).await
+}
+
+/// Fetches the repositories of a project and completes its settings from the repository's own file.
+///
+/// # Errors
+/// Where the project's own repository cannot be had.
+pub async fn fetch_all(
+    seams: &Arc<Seams>,
+    project: &ProjectConfig,
+    journal: &Journal,
+    cancel: &CancellationToken,
+) -> Result<Ground, Halt> {
+    let home = fetch(seams, &project.repository, cancel).await?;
+    let text = format!("{}: `{}` is at {}", home.id, home.default_branch, short(&home.head));
+    journal.note(Stage::Mirror, &text).await?;
+    let mut related = Vec::new();
+    for name in &project.related {
+        match fetch(seams, name, cancel).await {
+            Ok(site) => related.push(site),
+            Err(Halt::Later { why, .. } | Halt::Broken { message: why }) => {
+                journal.problem(Stage::Mirror, &format!("related repository {name} is left out: {why}")).await?;
+            }
+            Err(halt) => return Err(halt),
+        }
+    }
+    let project = match own_file(&home).await? {
+        None => project.clone(),
+        Some(Ok(file)) => {
+            journal.note(Stage::Mirror, &format!("{} has a `{}`", home.id, repository_file::NAME)).await?;
+            file.fill(project)
+        }
+        Some(Err(error)) => {
+            let text = format!("the `{}` of {} is not used: {error}", repository_file::NAME, home.id);
+            journal.problem(Stage::Mirror, &text).await?;
+            project.clone()
+        }
+    };
+    Ok(Ground { project, home, related })
+}
+
+async fn fetch(seams: &Seams, name: &str, cancel: &CancellationToken) -> Result<Site, Halt> {
+    let asked: RepositoryId = name.parse().map_err(Halt::broken)?;
+    let info = seams.forge.repository(&asked).await?;
+    let remote = seams.forge.remote(&info.id).await?;
+    let mirror = Mirror::open(&seams.config.data_dir.mirrors(), &info.id)?;
+    let git = seams.git(cancel.clone())?;
+    mirror.fetch(&git, &remote).await?;
+    let head = mirror.head(&info.default_branch).await?.ok_or_else(|| {
+        Halt::broken(format!("{} has no commit on its default branch `{}`", info.id, info.default_branch))
+    })?;
+    Ok(Site { id: info.id, default_branch: info.default_branch, head, remote, mirror })
+}
+
+/// The repository's own settings, from its default branch only: a branch is what an agent may have written.
+async fn own_file(home: &Site) -> Result<Option<Result<RepositoryFile, String>>, Halt> {
+    let bytes = objects::read_file(&home.mirror, &home.head, repository_file::NAME, repository_file::MOST_BYTES).await?;
+    Ok(bytes.map(|bytes| {
+        let text = String::from_utf8(bytes).map_err(|_| "it is not UTF-8".to_owned())?;
+        RepositoryFile::parse(&text).map_err(|error| error.to_string())
+    }))
+}
+
+/// Gathers the evidence and chooses the commit to work on.
+///
+/// # Errors
+/// Where the tracker asks us to wait or the repository cannot be read.
+pub async fn evidence(desk: &Desk, ground: &Ground) -> Result<Result<Evidence, Outcome>, Halt> {
+    desk.journal.enter(Stage::Context).await?;
+    if let Some((context, base)) = desk.saved::<(Context, BaseCommit)>("evidence").await? {
+        desk.journal.note(Stage::Context, "taken from the earlier run").await?;
+        let context = desk.seams.redactor.data(&context).map_err(|error| Halt::broken(error.to_string()))?;
+        return Ok(Ok(Evidence { context, base }));
+    }
+    let deliveries = desk.seams.store.deliveries(desk.job.id).await?;
+    let gathered = gather(&desk.seams, &desk.job.alert, &deliveries, ground).await?;
+    // The delivery alone may not have said enough for these.
+    if let Err(why) = triage::fits(&ground.project, &gathered.context.get().alert) {
+        return Ok(Err(Outcome::Ignored { why }));
+    }
+    for line in summary(gathered.context.get()) {
+        desk.journal.note(Stage::Context, &line).await?;
+    }
+    desk.journal.note(Stage::Context, &format!("works on {}: {}", short(&gathered.base.commit), gathered.base.why)).await?;
+    desk.save("evidence", &(gathered.context.get(), &gathered.base)).await?;
+    Ok(Ok(gathered))
+}
+
+/// Gathers the evidence for an alert.
+///
+/// # Errors
+/// Where the tracker asks us to wait or the repository cannot be read.
+pub async fn gather(seams: &Seams, alert: &Alert, deliveries: &[Delivery], ground: &Ground) -> Result<Evidence, Halt> {
+    let FromTracker { alert, issue, event, trace, suspects, release_commit } =
+        context::from_tracker(&seams.sentry, alert, deliveries).await?;
+    let base = choose_base(ground, release_commit.as_deref()).await?;
+    let (mirror, commit) = (&ground.home.mirror, base.commit.as_str());
+    let located = match event.value() {
+        Some(event) => code::locate(mirror, commit, ground.project.path.as_deref(), event).await?,
+        None => Vec::new(),
+    };
+    let code = if located.is_empty() {
+        Found::missing("no in-app frame of the event could be found in the repository")
+    } else {
+        code::excerpts(mirror, commit, &located).await?
+    };
+    let suspects = suspects::join(mirror, commit, &located, suspects).await;
+    let context = Context { alert, issue, event, trace, suspects, code };
+    let context = seams.redactor.data(&context).map_err(|error| Halt::broken(error.to_string()))?;
+    Ok(Evidence { context, base })
+}
+
+async fn choose_base(ground: &Ground, release_commit: Option<&str>) -> Result<BaseCommit, Halt> {
+    let home = &ground.home;
+    let head = |why: String| BaseCommit { commit: home.head.clone(), why };
+    let branch = format!("the head of `{}`", home.default_branch);
+    if ground.project.base == Base::DefaultBranch {
+        return Ok(head(branch));
+    }
+    let Some(named) = release_commit else {
+        return Ok(head(format!("{branch}, since the commit of the failing release is not known")));
+    };
+    let Some(commit) = home.mirror.resolve(named).await? else {
+        return Ok(head(format!("{branch}, since the failing release's commit {} is not in the repository", short(named))));
+    };
+    if home.mirror.is_ancestor(&commit, &home.head).await? {
+        return Ok(BaseCommit { commit, why: "the commit of the failing release".to_owned() });
+    }
+    Ok(head(format!("{branch}, since the failing release's commit {} is not part of it", short(&commit))))
+}
+
+/// One line for each kind of evidence: what there is, or why it is missing.
+fn summary(context: &Context) -> Vec<String> {
+    fn line<T>(name: &str, found: &Found<T>, words: impl FnOnce(&T) -> String) -> String {
+        match found {
+            Found::Here { value, from } => format!("{name}: {} (from {})", words(value), from.source),
+            Found::Missing { why } => format!("{name}: missing, {why}"),
+        }
+    }
+    vec![
+        line("issue", &context.issue, |issue| match issue.events {
+            Some(events) => format!("{} ({events} events)", issue.title),
+            None => issue.title.clone(),
+        }),
+        line("event", &context.event, |event| {
+            let frames: usize = event.exceptions.iter().map(|exception| exception.frames.len()).sum();
+            format!("{} with {frames} frames and {} breadcrumbs", event.title, event.breadcrumbs.len())
+        }),
+        line("trace", &context.trace, |trace| format!("{} root spans", trace.roots.len())),
+        line("suspect commits", &context.suspects, |suspects| {
+            let names = suspects.iter().map(|suspect| format!("{} “{}”", short(&suspect.commit), suspect.subject));
+            names.collect::<Vec<_>>().join(", ")
+        }),
+        line("code", &context.code, |code| {
+            code.iter().map(|excerpt| format!("{}:{}", excerpt.path, excerpt.line)).collect::<Vec<_>>().join(", ")
+        }),
+    ]
+}
+
+/// A commit id, cut to what people read.
+pub(crate) fn short(commit: &str) -> &str {
+    commit.get(..12).unwrap_or(commit)
+}

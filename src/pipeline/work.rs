@@ -1,0 +1,310 @@
+//! The stages around the agent: checkouts, baseline, prompt, agent, and taking its result as objects.
+//!
+//! Invariant: the agent's change is a pinned commit in our mirror, and saved, before anything else is done with it; no
+//! later crash makes the agent run again.
+
+use serde::{Deserialize, Serialize};
+use super::prepare::{Evidence, Ground, Site, short};
+use super::{Desk, Halt, bench, brief};
+use crate::agent::handback::{AgentVerdict, Handback};
+use crate::agent::{self, AgentRun, Places, profile};
+use crate::clock;
+use crate::config::AgentConfig;
+use crate::git::checkout;
+use crate::git::objects::{self, Change, CommitInfo, Rules};
+use crate::job::Stage;
+use crate::outcome::{Abstained, Outcome};
+use crate::process::{Ended, Stop};
+use crate::prompt::folder;
+use crate::proof::{self, TestPlan, TestResult, TestRun, detect};
+use crate::workspace::Workspace;
+
+/// What the agent came up with, as objects in our mirrors.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Fix {
+    /// Name of the agent.
+    pub(super) agent: String,
+    /// How long it worked, in milliseconds.
+    pub(super) took_ms: u64,
+    /// What it handed back, if anything.
+    pub(super) handback: Option<Handback>,
+    /// The last part of its output, redacted.
+    pub(super) last_words: String,
+    /// The repositories that it changed, the project's own first.
+    pub(super) changed: Vec<Changed>,
+    /// How the tests of the project's own repository are run.
+    pub(super) plan: TestPlan,
+    /// Their result before the change.
+    pub(super) baseline: TestRun,
+}
+
+/// A changed repository.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Changed {
+    /// `owner/name`.
+    pub(super) repository: String,
+    /// The commit before the change.
+    pub(super) base: String,
+    /// The commit with the change, pinned in our mirror.
+    pub(super) commit: String,
+    /// The files.
+    pub(super) changes: Vec<Change>,
+}
+
+/// A checkout that the agent may change.
+struct Tree<'a> {
+    site: &'a Site,
+    base: String,
+    dir: std::path::PathBuf,
+    /// The tree after our own setup, before the agent; its difference to the base is not the agent's.
+    before: String,
+}
+
+/// From the evidence to the agent's change.
+pub(super) async fn fix(desk: &Desk, ground: &Ground, evidence: &Evidence) -> Result<Result<Fix, Outcome>, Halt> {
+    if let Some(fix) = desk.saved::<Fix>("fix").await? {
+        desk.journal.note(Stage::Agent, "the agent's change is there from the earlier run").await?;
+        return Ok(Ok(fix));
+    }
+    let (agent_name, agent) = profile::for_project(&desk.seams.config, &ground.project).map_err(Halt::broken)?;
+
+    desk.journal.enter(Stage::Checkout).await?;
+    let workspace = Workspace::create(&desk.seams.config.data_dir.work(), &desk.lease)
+        .map_err(|error| Halt::broken(format!("cannot make the workspace: {error}; is the disk full?")))?;
+    check_out(desk, &ground.home, &evidence.base.commit, &workspace.repository(), ground).await?;
+    for site in &ground.related {
+        check_out(desk, site, &site.head, &workspace.related(&site.id.to_string()), ground).await?;
+    }
+
+    desk.journal.enter(Stage::Baseline).await?;
+    let Some(plan) = bench::plan_for(Some(&ground.project), &workspace.repository()) else {
+        let what = format!(
+            "set `test` for {} in [[project]] or in its `.patchwright.toml` (looked for {})",
+            ground.home.id,
+            detect::LOOKED_FOR
+        );
+        return Ok(Err(Outcome::Abstained { why: Abstained::NoTests { what } }));
+    };
+    let baseline = baseline(desk, ground, evidence, &plan, &workspace).await?;
+
+    let mut trees = vec![tree(desk, &ground.home, &evidence.base.commit, workspace.repository(), Some(&plan), &workspace).await?];
+    for site in &ground.related {
+        trees.push(tree(desk, site, &site.head, workspace.related(&site.id.to_string()), None, &workspace).await?);
+    }
+
+    desk.journal.enter(Stage::Prompt).await?;
+    let prompt = write_prompt(desk, ground, evidence, &plan, &baseline, &workspace).await?;
+
+    desk.journal.enter(Stage::Agent).await?;
+    let run = run_agent(desk, &agent_name, &agent, &prompt, &workspace).await?;
+    let handback = match judge(desk, &run).await? {
+        Ok(handback) => handback,
+        Err(why) => return Ok(Err(Outcome::Abstained { why })),
+    };
+    let changed = match take_changes(desk, evidence, handback.as_ref(), &trees).await? {
+        Ok(changed) => changed,
+        Err(why) => return Ok(Err(Outcome::Abstained { why })),
+    };
+    let last_words = desk.seams.redactor.text(&run.last_words).into_inner();
+    if changed.is_empty() {
+        let diagnosis = handback.map_or(last_words, |handback| handback.summary);
+        return Ok(Err(Outcome::Abstained { why: Abstained::NothingChanged { diagnosis } }));
+    }
+    let took_ms = u64::try_from(run.took.as_millis()).unwrap_or(u64::MAX);
+    let fix = Fix { agent: agent_name, took_ms, handback, last_words, changed, plan, baseline };
+    desk.save("fix", &fix).await?;
+    Ok(Ok(fix))
+}
+
+async fn check_out(desk: &Desk, site: &Site, commit: &str, dest: &std::path::Path, ground: &Ground) -> Result<(), Halt> {
+    let options = bench::options_for(site, ground);
+    checkout::checkout(&desk.git()?, &site.mirror, &site.remote, commit, dest, &options).await?;
+    desk.journal.note(Stage::Checkout, &format!("{} at {}", site.id, short(commit))).await
+        .map_err(Halt::from)
+}
+
+async fn baseline(
+    desk: &Desk,
+    ground: &Ground,
+    evidence: &Evidence,
+    plan: &TestPlan,
+    workspace: &Workspace,
+) -> Result<TestRun, Halt> {
+    if let Some(run) = desk.saved::<TestRun>("baseline").await? {
+        desk.journal.note(Stage::Baseline, &format!("`{}` {} (earlier run)", run.command, run.in_words())).await?;
+        return Ok(run);
+    }
+    let checkout = bench::check_out(desk, ground, &ground.home, &evidence.base.commit, workspace, "before").await?;
+    let run = bench::run(desk, Stage::Baseline, plan, &checkout, workspace).await?;
+    if let TestResult::Infrastructure { what } = &run.result {
+        // An agent's work that cannot be checked is not worth its money.
+        return Err(Halt::broken(format!(
+            "the tests of {} cannot be run on the code as it is, so no change could be checked: {what}",
+            ground.home.id
+        )));
+    }
+    desk.save("baseline", &run).await?;
+    Ok(run)
+}
+
+/// Prepares a checkout for the agent and takes its tree as the state that the agent starts from.
+async fn tree<'a>(
+    desk: &Desk,
+    site: &'a Site,
+    base: &str,
+    dir: std::path::PathBuf,
+    plan: Option<&TestPlan>,
+    workspace: &Workspace,
+) -> Result<Tree<'a>, Halt> {
+    if let Some((plan, setup)) = plan.and_then(|plan| Some((plan, plan.setup.as_ref()?))) {
+        let (home, tmp) = workspace.home_and_tmp("setup").map_err(|error| Halt::broken(error.to_string()))?;
+        let terms = bench::terms(desk, Stage::Prompt, workspace, None);
+        let bench = proof::Bench {
+            checkout: &dir,
+            home: &home,
+            tmp: &tmp,
+            environment: &desk.seams.environment,
+            redactor: &desk.seams.redactor,
+            terms: &terms,
+        };
+        if let Some(what) = proof::prepare(setup, plan, &bench).await.map_err(|_| Halt::Cancelled)? {
+            return Err(Halt::broken(what));
+        }
+    }
+    let before = objects::snapshot(&site.mirror, base, &dir, &generous()).await.map_err(|refusal| {
+        Halt::broken(format!("the checkout of {} cannot be read after its setup: {refusal}", site.id))
+    })?;
+    Ok(Tree { site, base: base.to_owned(), dir, before: before.tree })
+}
+
+/// What the setup leaves behind is not published, so it is only read, not judged.
+fn generous() -> Rules {
+    Rules { max_file: u64::MAX, max_files: usize::MAX, max_total: u64::MAX }
+}
+
+async fn write_prompt(
+    desk: &Desk,
+    ground: &Ground,
+    evidence: &Evidence,
+    plan: &TestPlan,
+    baseline: &TestRun,
+    workspace: &Workspace,
+) -> Result<String, Halt> {
+    let brief = brief::fix_brief(&desk.seams, ground, evidence, Some(plan), Some(baseline), workspace);
+    let prompt = desk.seams.prompts.fix(&brief, &desk.seams.redactor).map_err(|error| Halt::broken(error.to_string()))?;
+    let write = || -> std::io::Result<()> {
+        folder::write_context_folder(&workspace.context(), &evidence.context, &[])?;
+        std::fs::write(workspace.prompt_file(), prompt.as_str())
+    };
+    write().map_err(|error| Halt::broken(format!("cannot write the context folder: {error}")))?;
+    let text = format!("{} bytes of prompt, the rest of the evidence in the context folder", prompt.as_str().len());
+    desk.journal.note(Stage::Prompt, &text).await?;
+    Ok(prompt.into_inner())
+}
+
+async fn run_agent(
+    desk: &Desk,
+    name: &str,
+    agent: &AgentConfig,
+    prompt: &str,
+    workspace: &Workspace,
+) -> Result<AgentRun, Halt> {
+    let (home, tmp) = workspace.home_and_tmp("agent").map_err(|error| Halt::broken(error.to_string()))?;
+    let places = Places {
+        workspace: workspace.repository(),
+        context_dir: workspace.context(),
+        prompt_file: workspace.prompt_file(),
+        result_file: workspace.result_file(),
+        home,
+        tmp,
+    };
+    let (lines, keeper) = desk.journal.output(Stage::Agent);
+    desk.journal.note(Stage::Agent, &format!("agent `{name}` starts")).await?;
+    let terms = bench::terms(desk, Stage::Agent, workspace, Some(lines));
+    let run = agent::run(agent, &places, prompt, &desk.seams.environment, &terms).await;
+    drop(terms);
+    // The keeper ends when the last sender is gone.
+    let _ = keeper.await;
+    let run = run.map_err(|error| Halt::broken(format!("agent `{name}`: {error}; `patchwright doctor` checks it")))?;
+    let leftovers = if run.leftovers == 0 { String::new() } else { format!("; {} processes it left behind were ended", run.leftovers) };
+    let text = format!("agent `{name}` {} after {:.1} s{leftovers}", run.ended, run.took.as_secs_f64());
+    desk.journal.note(Stage::Agent, &text).await?;
+    Ok(run)
+}
+
+/// Whether the agent's work is worth a look at its files.
+async fn judge(desk: &Desk, run: &AgentRun) -> Result<Result<Option<Handback>, Abstained>, Halt> {
+    let redact = |text: &str| desk.seams.redactor.text(text).into_inner();
+    let handback = match &run.handback {
+        Ok(handback) => handback.clone(),
+        Err(what) => {
+            desk.journal.problem(Stage::Agent, what).await?;
+            None
+        }
+    };
+    match run.ended {
+        Ended::Stopped(Stop::Cancelled) => return Err(Halt::Cancelled),
+        Ended::Exit(0) => {}
+        // Exit codes of agents mean little; a result file says that it came to its own end.
+        Ended::Exit(code) if handback.is_none() => {
+            let what = format!("it ended with exit code {code} and left no result; its last words: {}", redact(&run.last_words));
+            return Ok(Err(Abstained::AgentFailed { what }));
+        }
+        Ended::Exit(_) => {}
+        ended => return Ok(Err(Abstained::AgentFailed { what: format!("it {ended}") })),
+    }
+    let handback = handback.map(|mut handback| {
+        handback.root_cause = redact(&handback.root_cause);
+        handback.summary = redact(&handback.summary);
+        handback.tests.iter_mut().for_each(|test| *test = redact(test));
+        handback
+    });
+    if let Some(handback) = &handback
+        && handback.verdict == AgentVerdict::NoFix
+    {
+        let diagnosis = [handback.root_cause.as_str(), handback.summary.as_str()];
+        let diagnosis = diagnosis.into_iter().filter(|text| !text.is_empty()).collect::<Vec<_>>().join(" — ");
+        return Ok(Err(Abstained::NoFix { diagnosis }));
+    }
+    Ok(Ok(handback))
+}
+
+/// Reads every tree as objects and commits what the agent changed in it.
+async fn take_changes(
+    desk: &Desk,
+    evidence: &Evidence,
+    handback: Option<&Handback>,
+    trees: &[Tree<'_>],
+) -> Result<Result<Vec<Changed>, Abstained>, Halt> {
+    let settings = &desk.seams.config.git;
+    let rules = Rules { max_file: settings.max_file.0, max_files: settings.max_files, max_total: 64 << 20 };
+    let mut changed = Vec::new();
+    for tree in trees {
+        let mirror = &tree.site.mirror;
+        let after = match objects::snapshot(mirror, &tree.before, &tree.dir, &rules).await {
+            Ok(after) => after,
+            Err(refusal) if refusal.is_about_the_change() => {
+                return Ok(Err(Abstained::Unpublishable { what: format!("{}: {refusal}", tree.site.id) }));
+            }
+            Err(refusal) => return Err(Halt::broken(refusal.to_string())),
+        };
+        if after.changes.is_empty() {
+            continue;
+        }
+        let published = objects::between(mirror, &tree.before, &after.tree, &tree.base).await?;
+        let text = brief::commit_message(&desk.seams, &desk.job, evidence, handback)?;
+        let info = CommitInfo {
+            author_name: settings.author_name.clone(),
+            author_email: settings.author_email.clone(),
+            message: text.into_inner(),
+            at: clock::now(),
+        };
+        let commit = objects::commit(mirror, &published, &tree.base, &info).await?;
+        objects::pin(mirror, &commit, &format!("refs/patchwright/job-{}/run-{}", desk.job.id, desk.lease.fence)).await?;
+        let changes = objects::changes(mirror, &tree.base, &commit).await?;
+        let text = format!("{}: {} files changed, kept as commit {}", tree.site.id, changes.len(), short(&commit));
+        desk.journal.note(Stage::Agent, &text).await?;
+        changed.push(Changed { repository: tree.site.id.to_string(), base: tree.base.clone(), commit, changes });
+    }
+    Ok(Ok(changed))
+}
