@@ -3,21 +3,33 @@
 //! Invariant: nothing else in this crate starts a process; when a function here returns, nothing that the program
 //! started is left.
 
+mod disk;
+mod find;
+mod harden;
+mod news;
 pub mod supervise;
+mod sweep;
+mod tool;
+mod transcript;
+mod tree;
+mod untrusted;
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+pub use self::harden::harden_self;
 use crate::limits::{Limits, Size, Span};
 
-/// A program to start. Its environment is exactly `env`; nothing is inherited.
+/// A program to start. Its environment is exactly `env`; nothing is inherited. No shell is involved.
 #[derive(Clone)]
 pub struct Program {
-    /// Program and arguments.
+    /// Program and arguments. A program with a slash is taken relative to `dir`; a bare name is looked up in the absolute
+    /// folders of the `PATH` in `env`, and nowhere else.
     pub argv: Vec<String>,
     /// Folder to start in.
     pub dir: PathBuf,
@@ -25,6 +37,18 @@ pub struct Program {
     pub env: BTreeMap<String, String>,
     /// What it reads on standard input, which is then closed.
     pub stdin: Vec<u8>,
+}
+
+/// Shows the names of the variables and the length of the input only: both may hold secrets.
+impl fmt::Debug for Program {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Program")
+            .field("argv", &self.argv)
+            .field("dir", &self.dir)
+            .field("env", &self.env.keys().collect::<Vec<_>>())
+            .field("stdin", &format_args!("{} bytes", self.stdin.len()))
+            .finish()
+    }
 }
 
 /// How a program came to its end.
@@ -58,7 +82,7 @@ pub enum Stop {
 pub struct Report {
     /// How it ended.
     pub ended: Ended,
-    /// How long it ran.
+    /// How long it ran; ending what it left behind is not counted.
     pub took: Duration,
     /// The last part of its output, standard output and error mixed in the order of arrival.
     pub tail: String,
@@ -106,11 +130,15 @@ pub struct Terms {
 
 /// Runs an untrusted program (agent, setup, tests) under a supervisor that ends every descendant, daemonised ones too.
 ///
+/// The program gets one variable besides `program.env`: `PATCHWRIGHT_RUN`, random for each run, by which its processes
+/// are found even after it has killed the supervisor; then it counts as killed by that signal. It has no controlling
+/// terminal, cannot gain rights by set-user-id programs, and cannot write a file larger than `limits.disk`. The future may be
+/// dropped at any time; the supervisor then ends the tree on its own.
+///
 /// # Errors
 /// Only where the program could not be started; time-outs and the like are in the report.
 pub async fn run_untrusted(program: &Program, terms: &Terms) -> Result<Report, ProcessError> {
-    let _ = (program, terms);
-    todo!()
+    untrusted::run(program, terms).await
 }
 
 /// What a trusted tool printed.
@@ -124,7 +152,8 @@ pub struct ToolOutput {
     pub stderr: String,
 }
 
-/// Runs a trusted tool (`git`) in a process group of its own, with a wall time-out, and collects its output.
+/// Runs a trusted tool (`git`) in a process group of its own, with a wall time-out, and collects its output. More than
+/// 256 MiB on standard output ends it with [`Stop::Output`]. The future may be dropped at any time; that kills the group.
 ///
 /// # Errors
 /// Where the tool could not be started.
@@ -133,6 +162,5 @@ pub async fn run_tool(
     timeout: Duration,
     cancel: &CancellationToken,
 ) -> Result<ToolOutput, ProcessError> {
-    let _ = (program, timeout, cancel);
-    todo!()
+    tool::run(program, timeout, cancel).await
 }

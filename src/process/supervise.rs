@@ -1,1 +1,201 @@
-//! The supervisor process (see `process.rs`).
+//! The supervisor: this same executable, started again to stand between us and one untrusted program.
+//!
+//! Invariant: it ends only when none of its descendants is left. Whatever a descendant does (`setsid`, double fork, a wiped
+//! environment, ignored signals), the kernel hands it to the nearest *subreaper* when its parent ends, which is us; and
+//! `wait` answers "no children" only when there is none. See prctl(2), `PR_SET_CHILD_SUBREAPER`.
+//!
+//! Its standard error is no error output but one end of a socket: news go out, and its closing by the other side, also by
+//! the death of the other side, is the order to stop. The program never gets this socket.
+
+use std::collections::HashSet;
+use std::ffi::{OsStr, OsString};
+use std::io::{self, Write};
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode, Stdio};
+use std::time::Duration;
+
+use rustix::io::Errno;
+use rustix::process::{
+    Pid, Resource, Rlimit, Signal, WaitOptions, WaitStatus, getpid, getrlimit, set_child_subreaper, setrlimit, setsid,
+    wait,
+};
+use rustix::thread::set_no_new_privs;
+use tokio::io::AsyncReadExt;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::time::{Instant, timeout};
+
+use super::harden::harden_self;
+use super::news::News;
+use super::tree::{families, processes};
+
+/// The first argument that makes this executable a supervisor.
+pub const WORD: &str = "__supervise";
+
+/// How long what has to end may clean up after SIGTERM before SIGKILL.
+const GRACE: Duration = Duration::from_millis(250);
+/// How long SIGKILL may take to be obeyed (a process in an uninterruptible call obeys late) before we report without it.
+const PATIENCE: Duration = Duration::from_secs(4);
+/// Between two rounds of SIGKILL, when no process ends earlier.
+const ROUND: Duration = Duration::from_millis(10);
+/// Open files: enough for compilers, few enough for programs that close "all possible" ones one by one.
+const OPEN_FILES: u64 = 4096;
+/// What a program may raise that to by itself, as JVMs and Node do.
+const OPEN_FILES_MAX: u64 = 65_536;
+
+/// The arguments that [`main`] understands, for a program that may write files of at most `file_size` bytes.
+pub(super) fn arguments(file_size: u64, program: &Path, rest: &[String]) -> Vec<OsString> {
+    let head = [OsString::from(WORD), file_size.to_string().into(), program.into()];
+    head.into_iter().chain(rest.iter().map(OsString::from)).collect()
+}
+
+/// Runs as a supervisor with the arguments behind [`WORD`]. To be called before anything else happens in the process: the
+/// limits set here hold for the whole process.
+pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
+    match supervise(arguments) {
+        Ok(()) => ExitCode::SUCCESS,
+        // The other side sees the socket close without the last news, and treats the run as broken.
+        Err(_) => ExitCode::FAILURE,
+    }
+}
+
+fn supervise(mut arguments: impl Iterator<Item = OsString>) -> io::Result<()> {
+    let file_size = arguments.next().as_deref().and_then(OsStr::to_str).and_then(|bytes| bytes.parse().ok());
+    let (Some(file_size), Some(program)) = (file_size, arguments.next()) else {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "a supervisor needs a file size and a program"));
+    };
+    let other_side = UnixStream::from(io::stderr().as_fd().try_clone_to_owned()?);
+    other_side.set_nonblocking(true)?;
+    confine(file_size)?;
+    let mut command = Command::new(PathBuf::from(program));
+    command.args(arguments);
+    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(run(command, other_side))
+}
+
+/// Restricts this process, and with it every program that it starts.
+fn confine(file_size: u64) -> io::Result<()> {
+    // A session of its own: no controlling terminal to type into, and a mark that descendants keep.
+    setsid()?;
+    set_child_subreaper(Some(getpid()))?;
+    // From here on no set-user-id program (sudo, fusermount) gives anyone more rights than we have.
+    set_no_new_privs(true)?;
+    harden_self()?;
+    setrlimit(Resource::Fsize, Rlimit { current: Some(file_size), maximum: Some(file_size) })?;
+    let hard = getrlimit(Resource::Nofile).maximum.unwrap_or(OPEN_FILES_MAX).min(OPEN_FILES_MAX);
+    setrlimit(Resource::Nofile, Rlimit { current: Some(hard.min(OPEN_FILES)), maximum: Some(hard) })?;
+    Ok(())
+}
+
+async fn run(mut command: Command, other_side: UnixStream) -> io::Result<()> {
+    // Listening comes before starting: an earlier end would go unnoticed.
+    let mut child_ended = signal(SignalKind::child())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut hang_up = signal(SignalKind::hangup())?;
+    let mut orders = tokio::net::UnixStream::from_std(other_side.try_clone()?)?;
+
+    // Output and error share one pipe, so that their order is kept.
+    command.stderr(Stdio::from(io::stdout().as_fd().try_clone_to_owned()?)).process_group(0);
+    let started = command.spawn();
+    let program = match started.as_ref().map(Pid::from_child) {
+        Ok(program) => program,
+        Err(error) => return tell(&other_side, News::Failed { errno: error.raw_os_error().unwrap_or(0) }),
+    };
+    tell(&other_side, News::Started)?;
+
+    let mut tree = Tree { program, status: None, signalled: HashSet::new() };
+    let order_to_stop = async {
+        let mut order = [0; 1];
+        tokio::select! {
+            _ = orders.read(&mut order) => {},
+            _ = terminate.recv() => {},
+            _ = interrupt.recv() => {},
+            _ = hang_up.recv() => {},
+        }
+    };
+    let program_ended = async {
+        while tree.reap() && tree.status.is_none() {
+            child_ended.recv().await;
+        }
+    };
+    tokio::select! {
+        () = program_ended => {},
+        () = order_to_stop => {},
+    }
+    // Nobody may be there any more to hear the news. The tree is ended all the same.
+    let tell_of = |status: Option<WaitStatus>| status.and_then(end_of).map(|end| tell(&other_side, end));
+    let told = tell_of(tree.status);
+    let all_gone = tree.end(&mut child_ended).await;
+    if told.is_none() {
+        let _ = tell_of(tree.status);
+    }
+    if all_gone {
+        let _ = tell(&other_side, News::Gone { leftovers: tree.signalled.len() });
+    }
+    Ok(())
+}
+
+/// The program and everything that comes from it.
+struct Tree {
+    program: Pid,
+    /// How the program ended, once it has.
+    status: Option<WaitStatus>,
+    /// The processes besides the program that had to be told to end.
+    signalled: HashSet<Pid>,
+}
+
+impl Tree {
+    /// Takes note of all that have ended; says whether any child is left, and so whether any descendant is.
+    fn reap(&mut self) -> bool {
+        loop {
+            match wait(WaitOptions::NOHANG) {
+                Ok(Some((pid, status))) if pid == self.program => self.status = Some(status),
+                Ok(Some(_)) | Err(Errno::INTR) => {}
+                Ok(None) => return true,
+                Err(_) => return false,
+            }
+        }
+    }
+
+    /// Ends every descendant; `false` where some would not die in time.
+    async fn end(&mut self, child_ended: &mut tokio::signal::unix::Signal) -> bool {
+        let start = Instant::now();
+        if self.reap() {
+            self.signal(Signal::TERM);
+        }
+        while self.reap() {
+            let waited = start.elapsed();
+            let pause = match GRACE.checked_sub(waited) {
+                Some(rest) if !rest.is_zero() => rest,
+                _ if waited > PATIENCE => return false,
+                _ => {
+                    // Again and again: a process may have forked after it was seen, before it was hit.
+                    self.signal(Signal::KILL);
+                    ROUND
+                }
+            };
+            let _ = timeout(pause, child_ended.recv()).await;
+        }
+        true
+    }
+
+    fn signal(&mut self, signal: Signal) {
+        let us = getpid();
+        for process in families(&processes(), |process| process.parent == us.as_raw_pid()) {
+            process.signal(signal);
+            if process.pid != self.program && !process.zombie {
+                self.signalled.insert(process.pid);
+            }
+        }
+    }
+}
+
+fn end_of(status: WaitStatus) -> Option<News> {
+    status.exit_status().map(News::Exit).or(status.terminating_signal().map(News::Signal))
+}
+
+fn tell(mut other_side: &UnixStream, news: News) -> io::Result<()> {
+    other_side.write_all(format!("{news}\n").as_bytes())
+}

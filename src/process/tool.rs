@@ -1,0 +1,132 @@
+//! Runs one trusted tool (`git`) and collects what it prints.
+//!
+//! Invariant: its process group is dead when this returns or is dropped, and memory stays bounded.
+
+use std::os::unix::process::ExitStatusExt;
+use std::process::{ExitStatus, Stdio};
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process_group};
+use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::process::{Child, Command};
+use tokio::sync::{oneshot, watch};
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+
+use super::find::find;
+use super::transcript::transcribe;
+use super::untrusted::{close_after, feed, spawn};
+use super::{Ended, ProcessError, Program, Stop, ToolOutput};
+use crate::limits::{Size, Span};
+
+/// The most that a tool may print to standard output. It is kept in memory.
+const STDOUT_MAX: Size = Size(256 << 20);
+/// How long a tool may clean up (`git` removes its lock files) after SIGTERM before SIGKILL.
+const GRACE: Duration = Duration::from_millis(500);
+/// How long the end of the output may take after the end of the tool.
+const DRAIN: Duration = Duration::from_secs(2);
+
+/// See [`super::run_tool`].
+pub(super) async fn run(
+    program: &Program,
+    limit: Duration,
+    cancel: &CancellationToken,
+) -> Result<ToolOutput, ProcessError> {
+    let mut child = start(program)?;
+    let group = Group(child.id().and_then(|pid| Pid::from_raw(pid.try_into().ok()?)));
+    let (Some(stdin), Some(out), Some(err)) = (child.stdin.take(), child.stdout.take(), child.stderr.take()) else {
+        return Err(not_started(program, std::io::Error::other("it got no pipes")));
+    };
+    let (too_much, overflow) = oneshot::channel();
+    let close = CancellationToken::new();
+    let _feeding = spawn(feed(stdin, program.stdin.clone()));
+    let out = spawn(collect(out, too_much, close.clone()));
+    let err = spawn(transcribe(err, None, watch::channel(0).0, close.clone()));
+
+    let stop = tokio::select! {
+        biased;
+        Ok(()) = overflow => Some(Stop::Output(STDOUT_MAX)),
+        _ = child.wait() => None,
+        () = tokio::time::sleep(limit) => Some(Stop::Wall(Span(limit))),
+        () = cancel.cancelled() => Some(Stop::Cancelled),
+    };
+    if stop.is_some() {
+        group.signal(Signal::TERM);
+        let _ = timeout(GRACE, child.wait()).await;
+    }
+    drop(group);
+    let status = child.wait().await.map_err(|source| not_started(program, source))?;
+
+    let _closing = spawn(close_after(DRAIN, close));
+    // Asked again here: a tool may end by itself an instant before its last bytes are read.
+    let (stdout, stop) = match out.await.unwrap_or_default() {
+        Some(stdout) => (stdout, stop),
+        None => (Vec::new(), Some(Stop::Output(STDOUT_MAX))),
+    };
+    let stderr = err.await.unwrap_or_default().text();
+    Ok(ToolOutput { ended: stop.map_or_else(|| end_of(status), Ended::Stopped), stdout, stderr })
+}
+
+fn start(program: &Program) -> Result<Child, ProcessError> {
+    Command::new(find(program)?)
+        .args(program.argv.get(1..).unwrap_or_default())
+        .current_dir(&program.dir)
+        .env_clear()
+        .envs(&program.env)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .process_group(0)
+        .kill_on_drop(true)
+        .spawn()
+        .map_err(|source| not_started(program, source))
+}
+
+/// The tool's process group, killed when this is dropped.
+struct Group(Option<Pid>);
+
+impl Group {
+    fn signal(&self, signal: Signal) {
+        // The tool itself may have been reaped an instant ago. Its number stays taken as long as the group has members,
+        // and if it has none, the system would have to hand out every other number first.
+        if let Some(group) = self.0 {
+            let _ = kill_process_group(group, signal);
+        }
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        self.signal(Signal::KILL);
+    }
+}
+
+/// Reads all, up to the limit; where there is more, it is not read but reported at once, and `None` is given.
+async fn collect(
+    pipe: impl AsyncRead + Unpin,
+    too_much: oneshot::Sender<()>,
+    close: CancellationToken,
+) -> Option<Vec<u8>> {
+    let mut all = Vec::new();
+    let mut pipe = pipe.take(STDOUT_MAX.0 + 1);
+    tokio::select! {
+        _ = pipe.read_to_end(&mut all) => {},
+        () = close.cancelled() => {},
+    }
+    if u64::try_from(all.len()).is_ok_and(|length| length <= STDOUT_MAX.0) {
+        return Some(all);
+    }
+    let _ = too_much.send(());
+    None
+}
+
+fn end_of(status: ExitStatus) -> Ended {
+    match (status.code(), status.signal()) {
+        (Some(code), _) => Ended::Exit(code),
+        (None, signal) => Ended::Signal(signal.unwrap_or(Signal::KILL.as_raw())),
+    }
+}
+
+fn not_started(program: &Program, source: std::io::Error) -> ProcessError {
+    ProcessError::NotStarted { program: program.argv.first().cloned().unwrap_or_default(), source }
+}
