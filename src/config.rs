@@ -4,11 +4,17 @@
 //! unless it is known, and every one has a default or is required with a clear error.
 
 pub mod check;
+mod document;
 pub mod environment;
 pub mod load;
+pub mod locate;
+pub mod nearest;
+mod overrides;
+pub mod problem;
 pub mod repository_file;
 pub mod schema;
 pub mod secret;
+mod shape;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -18,7 +24,11 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::limits::{Limits, Size, Span};
+pub use problem::{ConfigError, Place, Problem, Severity};
 use secret::SecretRef;
+
+/// A `patchwright.toml` with every key, each commented out at its default.
+pub const EXAMPLE: &str = include_str!("../patchwright.example.toml");
 
 /// Everything in `patchwright.toml`.
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize, JsonSchema)]
@@ -50,6 +60,26 @@ pub struct Config {
     /// One entry for each Sentry project that Patchwright works on.
     #[serde(rename = "project")]
     pub projects: Vec<ProjectConfig>,
+}
+
+impl Config {
+    /// The entry for a Sentry project: one that names the organisation goes before one that does not.
+    #[must_use]
+    pub fn project_for(&self, org: &str, project: &str) -> Option<&ProjectConfig> {
+        let in_org = |entry: &&ProjectConfig| entry.sentry.split_once('/') == Some((org, project));
+        self.projects.iter().find(in_org).or_else(|| self.projects.iter().find(|entry| entry.sentry == project))
+    }
+
+    /// The file of the database: the path in `store.url` (`sqlite:PATH` or `sqlite://PATH`), else `patchwright.db` in `data_dir`.
+    #[must_use]
+    pub fn database_path(&self) -> PathBuf {
+        self.store.url.as_deref().map_or_else(|| self.data_dir.path().join("patchwright.db"), database_path_of)
+    }
+}
+
+fn database_path_of(url: &str) -> PathBuf {
+    let path = url.strip_prefix("sqlite:").unwrap_or(url);
+    PathBuf::from(path.strip_prefix("//").unwrap_or(path))
 }
 
 /// A folder; a type of its own so that its default is not the empty path.
@@ -298,7 +328,23 @@ pub struct LimitsConfig {
     /// Limits of one agent run.
     pub agent: Limits,
     /// Limits of one setup or test run.
+    #[serde(deserialize_with = "TestLimits::deserialize")]
+    #[schemars(with = "TestLimits")]
     pub tests: Limits,
+}
+
+/// [`Limits`] whose missing parts are those that suit tests.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default = "Limits::for_tests", remote = "Limits")]
+struct TestLimits {
+    /// Longest time from start to end.
+    wall: Span,
+    /// Longest time without a byte of output.
+    silence: Span,
+    /// Most bytes of output (standard output and error together).
+    output: Size,
+    /// Most bytes that the command's folder may hold.
+    disk: Size,
 }
 
 impl Default for LimitsConfig {

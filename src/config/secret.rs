@@ -2,6 +2,8 @@
 //!
 //! Invariant: a secret is never part of the configuration, is never printed, and says where it came from.
 
+mod resolve;
+
 use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -9,6 +11,8 @@ use std::str::FromStr;
 use schemars::JsonSchema;
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
+
+pub use resolve::{read, resolve};
 
 /// Where a secret is: `env:NAME` or `file:PATH`.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
