@@ -336,6 +336,7 @@ pub struct LimitsConfig {
 /// [`Limits`] whose missing parts are those that suit tests.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default = "Limits::for_tests", remote = "Limits")]
+#[schemars(rename = "TestLimits")]
 struct TestLimits {
     /// Longest time from start to end.
     wall: Span,

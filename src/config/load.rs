@@ -50,8 +50,10 @@ impl Loaded {
     }
 
     fn with_origin(&self, problem: Problem) -> Problem {
-        let key = problem.key.split('[').next().unwrap_or_default();
-        if let Some(from) = self.set_by.get(key) {
+        let within = |key: &str| {
+            problem.key.strip_prefix(key).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
+        };
+        if let Some((_, from)) = self.set_by.iter().find(|(key, _)| within(key)) {
             return Problem { what: format!("{} (set by {from})", problem.what), ..problem };
         }
         let place = self.file.as_ref().zip(locate(&self.text, &problem.key));

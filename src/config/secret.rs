@@ -39,12 +39,19 @@ impl FromStr for SecretRef {
 
     fn from_str(text: &str) -> Result<Self, String> {
         match text.split_once(':') {
-            Some(("env", name)) if !name.is_empty() => Ok(Self::Env(name.to_owned())),
+            Some(("env", name)) if is_variable_name(name) => Ok(Self::Env(name.to_owned())),
             Some(("file", path)) if !path.is_empty() => Ok(Self::File(PathBuf::from(path))),
             // The text may be a secret that was pasted here: it is not repeated.
             _ => Err("a secret is given by reference, `env:NAME` or `file:PATH`, never in the clear".to_owned()),
         }
     }
+}
+
+/// Letters, digits and `_`, not a digit first: what a shell can set.
+pub(super) fn is_variable_name(name: &str) -> bool {
+    !name.is_empty()
+        && !name.starts_with(|c: char| c.is_ascii_digit())
+        && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
 }
 
 impl TryFrom<String> for SecretRef {

@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 
 use super::super::nearest::nearest;
-use super::super::secret::SecretRef;
+use super::super::secret::{SecretRef, is_variable_name};
 use super::super::{AgentConfig, CommandLine, Config, Problem, PromptBy};
 
 /// What an agent's command may contain, without the braces.
@@ -93,7 +93,7 @@ fn passed(key: &str, names: &[String], ours: &BTreeSet<&str>, problems: &mut Vec
         if ours.contains(name.as_str()) {
             let what = format!("`{key}` would hand over Patchwright's own credential {name}");
             problems.push(Problem::error(key, what, "remove it; a command that needs access gets a token of its own"));
-        } else if !is_name(name) {
+        } else if !is_variable_name(name) {
             let what = format!("`{key}` is not the name of a variable");
             problems.push(Problem::error(key, what, "write the name only: the value stays in the environment"));
         }
@@ -106,7 +106,7 @@ fn set(key: &str, name: &str, value: &str, ours: &BTreeSet<&str>, problems: &mut
     if ours.contains(name) {
         let what = format!("`{key}` has the name of one of Patchwright's own credentials");
         problems.push(Problem::error(key, what, "remove it; an agent that needs access gets a token of its own"));
-    } else if !is_name(name) || value.contains('\0') {
+    } else if !is_variable_name(name) || value.contains('\0') {
         problems.push(Problem::error(key, format!("`{key}` cannot be a variable"), "use letters, digits and `_`"));
     } else if sounds_secret && !value.is_empty() {
         let what = format!("`{key}` looks like a secret in the clear");
@@ -116,12 +116,6 @@ fn set(key: &str, name: &str, value: &str, ours: &BTreeSet<&str>, problems: &mut
             format!("set {name} in Patchwright's environment and name it in `pass_env`"),
         ));
     }
-}
-
-fn is_name(name: &str) -> bool {
-    !name.is_empty()
-        && !name.starts_with(|c: char| c.is_ascii_digit())
-        && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
 }
 
 #[cfg(test)]

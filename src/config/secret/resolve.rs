@@ -57,7 +57,7 @@ pub fn read(config: &Config, env: &Environment) -> (Secrets, Vec<Problem>) {
 fn fetch(key: &str, reference: &SecretRef, env: &Environment, problems: &mut Vec<Problem>) -> Option<Secret> {
     let value = match reference {
         SecretRef::Env(name) => env.get(name).map(|value| SecretString::from(value.to_owned())).ok_or_else(|| {
-            let what = format!("`{key}`: the variable {name} is not set or empty");
+            let what = format!("`{key}`: the variable {} is not set or empty", shown(name));
             Problem::error(key, what, "set it where Patchwright is started, or use `file:PATH`")
         }),
         SecretRef::File(path) => from_file(key, path, problems),
@@ -69,6 +69,11 @@ fn fetch(key: &str, reference: &SecretRef, env: &Environment, problems: &mut Vec
             None
         }
     }
+}
+
+/// The name of a variable, unless it looks rather like a secret that was pasted after `env:`.
+fn shown(name: &str) -> &str {
+    if name.contains(|c: char| c.is_ascii_lowercase()) { "that it refers to" } else { name }
 }
 
 fn from_file(key: &str, path: &Path, problems: &mut Vec<Problem>) -> Result<SecretString, Problem> {

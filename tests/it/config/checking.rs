@@ -114,3 +114,10 @@ fn without_any_setting_the_missing_token_keeps_it_from_starting() {
     ];
     assert_eq!(keys, expected);
 }
+
+#[test]
+fn a_table_that_a_variable_set_is_blamed_on_that_variable() {
+    let agents = [("PATCHWRIGHT_AGENTS", "{ a = { command = [] } }")];
+    let found = sound_with("").load_with(&agents, &[]).expect("sound").check(&["claude"]);
+    assert!(found[0].to_string().contains("(set by PATCHWRIGHT_AGENTS)"), "{}", found[0]);
+}

@@ -118,3 +118,17 @@ fn paths_in_the_file_start_at_the_file_and_others_at_the_current_folder() {
     assert_eq!(config.prompt.dir, Some(PathBuf::from("q")));
     assert_eq!(config.sentry.token, Some(SecretRef::File("u".into())));
 }
+
+#[test]
+fn whole_numbers_are_read_in_every_form_of_toml() {
+    for text in ["1_000", "+1000", "0x3e8", "0b1111101000"] {
+        let loaded = File::new(&format!("worker.count = {text}")).load().expect(text);
+        assert_eq!(loaded.config.worker.count, 1000, "{text}");
+    }
+}
+
+#[test]
+fn line_ends_and_byte_order_marks_of_windows_are_read() {
+    let loaded = File::new("\u{feff}[worker]\r\ncount = 3\r\n").load().expect("sound");
+    assert_eq!(loaded.config.worker.count, 3);
+}

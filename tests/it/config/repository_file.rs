@@ -4,6 +4,9 @@
 
 use patchwright::config::repository_file::{LARGEST, parse};
 
+use patchwright::config::locate::locate;
+use proptest::proptest;
+
 use super::*;
 
 fn project(text: &str) -> ProjectConfig {
@@ -64,4 +67,12 @@ fn an_error_shows_no_control_characters_and_stays_short() {
     let evil: String = (0..5_000).map(|n| format!("\"\\u001b[2J{n}\" = 1\n")).take(3_000).collect();
     let error = parse(&evil).expect_err("unknown keys").to_string();
     assert!(!error.contains('\u{1b}') && error.len() < 20_000, "{}", error.len());
+}
+
+proptest! {
+    #[test]
+    fn no_text_makes_the_reader_panic(text in "([a-z]{0,6}[=\\[\\]{}.\"' \\n#-]{0,3}|\\PC|[0-9_]{1,4}|(setup|test|path|levels) = ){0,24}") {
+        let _ = parse(&text);
+        let _ = locate(&text, &text);
+    }
 }

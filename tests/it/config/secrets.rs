@@ -49,6 +49,16 @@ fn every_one_that_cannot_be_had_is_reported_at_once() {
 }
 
 #[test]
+fn a_secret_that_was_pasted_as_the_name_of_a_variable_is_not_repeated() {
+    let problems = resolve(&config(&format!("env:{PASTED}"), &[]), &Environment::default()).expect_err("not set");
+    assert!(!problems[0].to_string().contains(PASTED), "{}", problems[0]);
+    for text in ["env:", "env:a-b", "env:1A", "file:", "vault:x", PASTED] {
+        let error = text.parse::<SecretRef>().expect_err(text);
+        assert!(!error.contains(PASTED), "{error}");
+    }
+}
+
+#[test]
 fn a_folder_a_huge_file_and_two_lines_are_no_secret() {
     let (folder, two_lines) = file(&format!("{PASTED}\n{PASTED}\n"), 0o600);
     let (_other, huge) = file(&"x".repeat(70_000), 0o600);
