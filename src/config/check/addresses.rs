@@ -4,7 +4,7 @@
 
 use url::{Host, Url};
 
-use super::super::{Config, ForgeKind, Problem, database_path_of};
+use crate::config::{Config, ForgeKind, Problem, database_path_of};
 
 pub(super) fn check(config: &Config, problems: &mut Vec<Problem>) {
     problems.extend(config.store.url.as_deref().and_then(store));

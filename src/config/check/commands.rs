@@ -4,9 +4,9 @@
 
 use std::collections::BTreeSet;
 
-use super::super::nearest::nearest;
-use super::super::secret::{SecretRef, is_variable_name};
-use super::super::{AgentConfig, CommandLine, Config, Problem, PromptBy};
+use crate::config::nearest::nearest;
+use crate::config::secret::{SecretRef, is_variable_name};
+use crate::config::{AgentConfig, CommandLine, Config, Problem, PromptBy};
 
 /// What an agent's command may contain, without the braces.
 pub const PLACEHOLDERS: [&str; 4] = ["prompt_file", "workspace", "context_dir", "result_file"];
@@ -34,7 +34,7 @@ pub(super) fn check(config: &Config, problems: &mut Vec<Problem>) {
 }
 
 /// A command that has nothing to start.
-pub(in super::super) fn empty(key: &str, command: &CommandLine) -> Option<Problem> {
+pub(in crate::config) fn empty(key: &str, command: &CommandLine) -> Option<Problem> {
     let nothing = match command {
         CommandLine::Shell(line) => line.trim().is_empty(),
         CommandLine::Argv(argv) => argv.first().is_none_or(|program| program.trim().is_empty()),

@@ -5,8 +5,8 @@
 use std::collections::BTreeSet;
 use std::path::{Component, Path};
 
-use super::super::nearest::nearest;
-use super::super::{Config, Problem, ProjectConfig};
+use crate::config::nearest::nearest;
+use crate::config::{Config, Problem, ProjectConfig};
 
 /// The levels that Sentry gives to events.
 const LEVELS: [&str; 5] = ["fatal", "error", "warning", "info", "debug"];
@@ -46,7 +46,7 @@ fn is_repository_name(text: &str) -> bool {
 }
 
 /// A path that could leave the checkout.
-pub(in super::super) fn escaping(key: &str, path: &Path) -> Option<Problem> {
+pub(in crate::config) fn escaping(key: &str, path: &Path) -> Option<Problem> {
     let inside = path.components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir));
     let named = path.components().next().is_some();
     (!inside || !named).then(|| {
@@ -59,7 +59,7 @@ pub(in super::super) fn escaping(key: &str, path: &Path) -> Option<Problem> {
 }
 
 /// Levels that no alert has.
-pub(in super::super) fn unknown_levels(key: &str, levels: &[String]) -> Vec<Problem> {
+pub(in crate::config) fn unknown_levels(key: &str, levels: &[String]) -> Vec<Problem> {
     let unknown = levels.iter().enumerate().filter(|(_, level)| !LEVELS.contains(&level.as_str()));
     let problem = |(index, level): (usize, &String)| {
         let key = format!("{key}[{index}]");

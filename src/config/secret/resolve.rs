@@ -9,9 +9,9 @@ use std::path::Path;
 
 use secrecy::{ExposeSecret, SecretString};
 
-use super::super::environment::Environment;
-use super::super::{Config, Problem};
 use super::{Secret, SecretRef, Secrets};
+use crate::config::environment::Environment;
+use crate::config::{Config, Problem};
 
 /// A shorter webhook secret can be guessed from one signed delivery. Sentry's own have 64 characters.
 const SHORTEST_WEBHOOK_SECRET: usize = 16;

@@ -52,10 +52,10 @@ fn every_mistake_in_a_file_has_its_line_and_a_remedy() {
 
 #[test]
 fn several_mistakes_are_reported_together_in_the_order_of_the_file() {
-    let error = File::new("[worker]\ncout = 1\n[server]\nlisten = 1\n").load_with(&[("PATCHWRIGHT_X__Y", "1")], &[]);
-    let error = error.expect_err("three mistakes");
+    let file = File::new("[worker]\ncout = 1\n[git]\nsign_off = 1\n[server]\nlisten = 1\n");
+    let error = file.load_with(&[("PATCHWRIGHT_X__Y", "1")], &[]).expect_err("four mistakes");
     let keys: Vec<_> = error.problems().iter().map(|problem| problem.key.as_str()).collect();
-    assert_eq!(keys, ["worker.cout", "server.listen", "x.y"]);
+    assert_eq!(keys, ["worker.cout", "git.sign_off", "server.listen", "x.y"]);
 }
 
 #[test]

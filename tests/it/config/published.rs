@@ -12,9 +12,30 @@ fn uncommented(text: &str, with_examples: bool) -> String {
     text.lines().filter(setting).filter(wanted).map(|line| format!("{}\n", &line[1..])).collect()
 }
 
-fn keys(schema: &Value) -> Vec<String> {
-    let tables = schema["$defs"].as_object().into_iter().flatten().map(|(_, table)| table).chain([schema]);
-    tables.filter_map(|table| table["properties"].as_object()).flat_map(|keys| keys.keys().cloned()).collect()
+/// Every section of the file as the reference titles it, with its keys and their schemas.
+fn sections(schema: &Value) -> Vec<(String, Vec<(String, Value)>)> {
+    let resolved = |part: &Value| match part["$ref"].as_str() {
+        Some(address) => schema.pointer(address.trim_start_matches('#')).cloned().expect("an address in the schema"),
+        None => part.clone(),
+    };
+    let keys = |table: &Value| -> Vec<(String, Value)> {
+        let keys = table["properties"].as_object().into_iter().flatten();
+        keys.map(|(key, part)| (key.clone(), part.clone())).collect()
+    };
+    let mut sections = vec![("Top level".to_owned(), Vec::new())];
+    for (name, part) in keys(schema) {
+        match name.as_str() {
+            "agents" => sections.push(("[agents.NAME]".to_owned(), keys(&resolved(&part["additionalProperties"])))),
+            "project" => sections.push(("[[project]]".to_owned(), keys(&resolved(&part["items"])))),
+            "limits" => {
+                let both = keys(&resolved(&part)).into_iter();
+                sections.extend(both.map(|(name, part)| (format!("[limits.{name}]"), keys(&resolved(&part)))));
+            }
+            _ if keys(&resolved(&part)).is_empty() => sections[0].1.push((name, part)),
+            _ => sections.push((format!("[{name}]"), keys(&resolved(&part)))),
+        }
+    }
+    sections
 }
 
 #[test]
@@ -60,21 +81,46 @@ fn the_example_with_everything_uncommented_has_no_error() {
 }
 
 #[test]
-fn every_key_is_in_the_example_and_in_the_reference() {
-    let reference = fs::read_to_string(repository("docs/configuration.md")).expect("docs/configuration.md");
+fn every_key_is_in_the_example() {
     let schema: Value = serde_json::from_str(&json_schema()).expect("JSON");
-    let keys = keys(&schema);
-    assert!(keys.len() > 60, "{keys:?}");
-    for key in keys {
-        let in_example = EXAMPLE.lines().any(|line| {
-            line.starts_with(&format!("#{key} = "))
-                || line.starts_with(&format!("#[{key}"))
-                || line.contains(&format!("[limits.{key}]"))
-        }) || EXAMPLE.contains(&format!("[[{key}]]"));
-        assert!(in_example, "`{key}` is not in patchwright.example.toml");
-        let in_reference = [format!("`{key}`"), format!("[{key}"), format!("[limits.{key}]")];
-        assert!(in_reference.iter().any(|text| reference.contains(text)), "`{key}` is not in docs/configuration.md");
+    let example: toml::Table = toml::from_str(&uncommented(EXAMPLE, true)).expect("TOML");
+    let example = serde_json::to_value(example).expect("JSON");
+    for (section, keys) in sections(&schema) {
+        let pointer = match section.as_str() {
+            "Top level" => String::new(),
+            "[agents.NAME]" => "/agents/mine".to_owned(),
+            "[[project]]" => "/project/0".to_owned(),
+            section => format!("/{}", section.trim_matches(['[', ']']).replace('.', "/")),
+        };
+        for (key, _) in keys {
+            assert!(
+                example.pointer(&format!("{pointer}/{key}")).is_some(),
+                "`{key}` of {section} is not in the example"
+            );
+        }
     }
+}
+
+#[test]
+fn the_reference_has_a_row_for_every_key_with_its_default() {
+    let schema: Value = serde_json::from_str(&json_schema()).expect("JSON");
+    let reference = fs::read_to_string(repository("docs/configuration.md")).expect("docs/configuration.md");
+    let mut rows = 0;
+    for (section, keys) in sections(&schema) {
+        let title = |part: &&str| part.lines().next().is_some_and(|title| title.contains(&section));
+        let table =
+            reference.split("\n### ").find(title).unwrap_or_else(|| panic!("{section} is not in the reference"));
+        for (key, part) in keys {
+            let start = format!("| `{key}` |");
+            let row = table.lines().find(|line| line.starts_with(&start));
+            let row = row.unwrap_or_else(|| panic!("`{key}` of {section} is not in the reference"));
+            let default = part["default"].to_string().replace(',', ", ");
+            let shown = part["default"].is_null() || row.contains(&format!("| `{default}` |"));
+            assert!(shown, "`{key}` of {section} is {default} by default: {row}");
+            rows += 1;
+        }
+    }
+    assert!(rows > 60, "{rows} rows");
 }
 
 #[test]
