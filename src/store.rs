@@ -150,14 +150,17 @@ pub trait Store: Send + Sync + std::fmt::Debug {
     /// newest job (highest epoch) as `last`:
     /// no `last` → a new job in epoch 0; `last` not done → `Attached`; `last` done as `Ignored`, or the reason is
     /// `Requested` → the same job is queued again with this alert; reason `Regressed` and `last` ended longer than
-    /// `regression_window` ago → a new job in the next epoch; else `Attached`.
+    /// `regression_window` ago → a new job in the next epoch; else `Attached`. A job that is queued again because of an
+    /// alert starts from the beginning: what was saved for its earlier alert is dropped.
     async fn accept(&self, delivery: NewDelivery, intent: Intent) -> Result<Accepted, StoreError>;
 
     /// Takes the next job that is due, whose repository has fewer than `per_repository` running jobs, or whose last
-    /// lease has expired. A job whose lease expired `max_runs` times is ended as `Failed` instead.
+    /// lease has expired. A job that was taken up `max_runs` times without coming to an end is ended as `Failed` instead,
+    /// one that a person wanted stopped as `Cancelled`.
     async fn claim(&self, claim: &Claim) -> Result<Option<(Job, Lease)>, StoreError>;
 
-    /// Takes this very job, even if it is not yet due; `None` where it is not queued.
+    /// Takes this very job for a person: even if it is not yet due, beside whatever else runs in its repository, and
+    /// once more than `max_runs`; `None` where it is not queued.
     async fn claim_job(&self, job: JobId, claim: &Claim) -> Result<Option<(Job, Lease)>, StoreError>;
 
     /// Prolongs a lease; answers whether a person wants the job stopped.
@@ -178,7 +181,8 @@ pub trait Store: Send + Sync + std::fmt::Debug {
     /// A named piece of work that was kept for a job.
     async fn saved(&self, job: JobId, name: &str) -> Result<Option<Value>, StoreError>;
 
-    /// Remembers a pull request, at the moment the forge has confirmed it.
+    /// Remembers a pull request for the lease's job, at the moment the forge has confirmed it. The same address again
+    /// is the same pull request.
     async fn save_pull_request(&self, lease: &Lease, pull_request: &KnownPullRequest) -> Result<(), StoreError>;
 
     /// The pull requests that jobs of this issue (all epochs) have opened, newest first.
@@ -189,10 +193,12 @@ pub trait Store: Send + Sync + std::fmt::Debug {
         issue: &str,
     ) -> Result<Vec<KnownPullRequest>, StoreError>;
 
-    /// Ends a job.
+    /// Ends a job. The sentence of its outcome becomes the last line of its history, as it does for every end that the
+    /// store itself gives to a job.
     async fn finish(&self, lease: &Lease, outcome: &Redacted<Outcome>) -> Result<(), StoreError>;
 
     /// Hands a job back, to be taken up again at `at`. `counts` says whether this run counts against `max_runs`.
+    /// A job that a person wants stopped ends as `Cancelled` instead.
     async fn hand_back(&self, lease: &Lease, at: Moment, counts: bool) -> Result<(), StoreError>;
 
     /// One job.
@@ -210,10 +216,12 @@ pub trait Store: Send + Sync + std::fmt::Debug {
     /// One delivery.
     async fn delivery(&self, id: i64) -> Result<Option<Delivery>, StoreError>;
 
-    /// Asks for a job to be stopped: a queued one ends at once, a running one when its worker hears of it.
+    /// Asks for a job to be stopped: a queued one ends at once, a running one when its worker hears of it. Answers the
+    /// state it is in then; a job that is done is [`StoreError::NotNow`].
     async fn cancel(&self, job: JobId) -> Result<State, StoreError>;
 
-    /// Queues a job again that is done. With `fresh`, what was saved of the earlier run is dropped.
+    /// Queues a job again that is done and is the newest of its issue. With `fresh`, what was saved of the earlier run is
+    /// dropped; pull requests are never forgotten.
     async fn retry(&self, job: JobId, fresh: bool) -> Result<(), StoreError>;
 
     /// Whether the database can be written to.

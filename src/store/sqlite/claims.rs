@@ -1,0 +1,104 @@
+//! Who works on what: the next job for a worker, and the jobs of workers that went silent.
+//!
+//! Invariant: a claim gives each job to one worker at a time, with a greater fence than any worker had before.
+
+use sqlx::{Row, SqliteConnection};
+
+use super::{SqliteStore, history, rows, transitions};
+use crate::job::{EventKind, Job, JobId, Lease, Stage};
+use crate::outcome::Outcome;
+use crate::store::{Claim, StoreError};
+
+/// The next job that is due and whose repository has room.
+pub(super) async fn claim(store: &SqliteStore, claim: &Claim) -> Result<Option<(Job, Lease)>, StoreError> {
+    let claim = claim.clone();
+    store
+        .write(move |connection| {
+            Box::pin(async move {
+                take_back_expired(connection, claim.max_runs).await?;
+                while let Some((job, runs)) = next_due(connection, claim.per_repository).await? {
+                    if runs < i64::from(claim.max_runs) {
+                        return transitions::take(connection, job, &claim).await;
+                    }
+                    give_up(connection, job, runs).await?;
+                }
+                Ok(None)
+            })
+        })
+        .await
+}
+
+/// This very job, for a person who asked for it: now, and beside whatever else runs in its repository.
+pub(super) async fn claim_job(
+    store: &SqliteStore,
+    job: JobId,
+    claim: &Claim,
+) -> Result<Option<(Job, Lease)>, StoreError> {
+    let claim = claim.clone();
+    store
+        .write(move |connection| {
+            Box::pin(async move {
+                take_back_expired(connection, claim.max_runs).await?;
+                transitions::take(connection, job, &claim).await
+            })
+        })
+        .await
+}
+
+/// Takes back the jobs whose leases have run out. Every claim does it, so that no worker has to be the one who does.
+async fn take_back_expired(connection: &mut SqliteConnection, max_runs: u32) -> Result<(), StoreError> {
+    let expired = sqlx::query(
+        "SELECT id, runs, cancel_requested, stage, lease_owner FROM jobs
+         WHERE state = 'running' AND lease_until <= (SELECT now FROM clock) ORDER BY lease_until, id",
+    )
+    .fetch_all(&mut *connection)
+    .await?;
+    for row in &expired {
+        let job = JobId(row.try_get("id")?);
+        let runs: i64 = row.try_get("runs")?;
+        let stage = rows::stage(row)?.unwrap_or(Stage::Triage);
+        if row.try_get("cancel_requested")? {
+            transitions::end(connection, job, stage, &Outcome::Cancelled).await?;
+            continue;
+        }
+        let owner: &str = row.try_get("lease_owner")?;
+        let what = format!("worker {owner} went silent; its lease on run {runs} of at most {max_runs} has run out");
+        history::append(connection, job, stage, EventKind::Problem, &what).await?;
+        if runs < i64::from(max_runs) {
+            transitions::release(connection, job, None, true).await?;
+        } else {
+            give_up(connection, job, runs).await?;
+        }
+    }
+    Ok(())
+}
+
+/// The queued job that has waited longest among those that are due and whose repository has room, and its runs so far.
+async fn next_due(
+    connection: &mut SqliteConnection,
+    per_repository: usize,
+) -> Result<Option<(JobId, i64)>, StoreError> {
+    // The list of full repositories is made once per claim, however many of their jobs stand before the first free one.
+    let row = sqlx::query(
+        "SELECT id, runs FROM jobs
+         WHERE state = 'queued' AND run_after <= (SELECT now FROM clock) AND repository NOT IN (
+             SELECT repository FROM jobs WHERE state = 'running' GROUP BY repository HAVING count(*) >= ?
+         )
+         ORDER BY run_after, id LIMIT 1",
+    )
+    .bind(i64::try_from(per_repository).unwrap_or(i64::MAX))
+    .fetch_optional(connection)
+    .await?;
+    row.map(|row| Ok((JobId(row.try_get("id")?), row.try_get("runs")?))).transpose()
+}
+
+/// Ends a job that was taken up often enough.
+async fn give_up(connection: &mut SqliteConnection, job: JobId, runs: i64) -> Result<(), StoreError> {
+    let row = sqlx::query("SELECT id, stage FROM jobs WHERE id = ?").bind(job.0).fetch_one(&mut *connection).await?;
+    let stage = rows::stage(&row)?.unwrap_or(Stage::Triage);
+    let message = format!(
+        "{runs} runs of this job did not come to an end, and no more are made; its history and the workers' logs say \
+         why; `patchwright jobs retry {job}` queues it again"
+    );
+    transitions::end(connection, job, stage, &Outcome::Failed { stage, message }).await
+}
