@@ -1,0 +1,223 @@
+//! What only the SQLite store promises: about its file, its schema and what it says when it cannot go on.
+//!
+//! Invariant: only here do the tests of the store know SQL.
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use patchwright::alert::Reason;
+use patchwright::store::sqlite::SqliteStore;
+use patchwright::store::{Store, StoreError};
+use sha2::{Digest, Sha256};
+use sqlx::sqlite::SqliteConnectOptions;
+use sqlx::{ConnectOptions, SqliteConnection};
+use tokio::task::JoinSet;
+
+use super::given::*;
+
+/// The released migrations and the SHA-256 of their bytes. Add a line for a new file; never change one.
+const RELEASED: [(&str, &[u8]); 1] = [(
+    "24c4401f69b898c8575b760c93b16d019f62f182703a354b4829da4a53c60613",
+    include_bytes!("../../../migrations/sqlite/0001_init.sql"),
+)];
+
+#[test]
+fn no_released_migration_was_edited() {
+    for (hash, migration) in RELEASED {
+        assert_eq!(hex::encode(Sha256::digest(migration)), hash, "add a migration instead of editing one");
+        assert!(!migration.contains(&b'\r'), "a migration is identified by its bytes: line ends are LF everywhere");
+    }
+}
+
+#[tokio::test]
+async fn only_the_owner_can_read_the_database_and_its_companions() {
+    let home = tempfile::tempdir().unwrap();
+    let folder = home.path().join("var/lib");
+    let path = folder.join("patchwright.db");
+    let store = SqliteStore::open(&path).await.unwrap();
+    queued(&store, "1").await;
+    assert_eq!(mode(&folder), 0o700);
+    for file in ["patchwright.db", "patchwright.db-wal", "patchwright.db-shm"] {
+        assert_eq!(mode(&folder.join(file)), 0o600, "{file}");
+    }
+}
+
+#[tokio::test]
+async fn a_database_that_others_could_read_is_made_private() {
+    let home = tempfile::tempdir().unwrap();
+    let path = home.path().join("patchwright.db");
+    std::fs::write(&path, b"").unwrap();
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).unwrap();
+    SqliteStore::open(&path).await.unwrap();
+    assert_eq!(mode(&path), 0o600);
+}
+
+#[tokio::test]
+async fn a_closed_store_leaves_one_file_that_holds_everything() {
+    let home = tempfile::tempdir().unwrap();
+    let path = home.path().join("patchwright.db");
+    let store = SqliteStore::open(&path).await.unwrap();
+    let job = queued(&store, "1").await;
+    store.job(job).await.unwrap();
+    store.close().await;
+    let copy = home.path().join("copy.db");
+    std::fs::copy(&path, &copy).unwrap();
+    assert_eq!(SqliteStore::open(&copy).await.unwrap().job(job).await.unwrap().id, job);
+    assert_eq!(std::fs::read_dir(home.path()).unwrap().count(), 4, "the copy is open, the original has no companions");
+}
+
+#[tokio::test]
+async fn programs_that_start_at_the_same_moment_share_a_new_database() {
+    let home = tempfile::tempdir().unwrap();
+    for round in 0..10 {
+        let path = home.path().join(format!("{round}.db"));
+        let mut starts = JoinSet::new();
+        for _ in 0..4 {
+            let path = path.clone();
+            starts.spawn(async move { SqliteStore::open(&path).await.map(drop) });
+        }
+        for start in starts.join_all().await {
+            start.unwrap();
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_database_of_a_newer_version_is_refused() {
+    let home = tempfile::tempdir().unwrap();
+    let path = home.path().join("patchwright.db");
+    SqliteStore::open(&path).await.unwrap().close().await;
+    let mut raw = raw(&path).await;
+    sqlx::query(
+        "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time)
+         VALUES (9999, 'from the future', TRUE, X'00', 0)",
+    )
+    .execute(&mut raw)
+    .await
+    .unwrap();
+    let error = SqliteStore::open(&path).await.unwrap_err();
+    assert!(matches!(&error, StoreError::Corrupt(text) if text.contains("newer Patchwright")), "{error}");
+}
+
+#[tokio::test]
+async fn a_schema_that_was_never_released_is_refused() {
+    let home = tempfile::tempdir().unwrap();
+    let path = home.path().join("patchwright.db");
+    SqliteStore::open(&path).await.unwrap().close().await;
+    let mut raw = raw(&path).await;
+    sqlx::query("UPDATE _sqlx_migrations SET checksum = X'00'").execute(&mut raw).await.unwrap();
+    let error = SqliteStore::open(&path).await.unwrap_err();
+    assert!(matches!(&error, StoreError::Corrupt(text) if text.contains("development version")), "{error}");
+}
+
+#[tokio::test]
+async fn the_database_of_another_program_is_refused_and_left_alone() {
+    let home = tempfile::tempdir().unwrap();
+    let path = home.path().join("theirs.db");
+    std::fs::write(&path, b"").unwrap();
+    let mut theirs = raw(&path).await;
+    sqlx::query("CREATE TABLE precious (id INTEGER)").execute(&mut theirs).await.unwrap();
+    let error = SqliteStore::open(&path).await.unwrap_err();
+    assert!(matches!(&error, StoreError::Corrupt(text) if text.contains("another program")), "{error}");
+    let tables: Vec<String> =
+        sqlx::query_scalar("SELECT name FROM sqlite_schema").fetch_all(&mut theirs).await.unwrap();
+    assert_eq!(tables, ["precious"]);
+}
+
+#[tokio::test]
+async fn a_file_that_is_no_database_is_refused() {
+    let home = tempfile::tempdir().unwrap();
+    let path = home.path().join("notes.txt");
+    std::fs::write(&path, "these are my notes, and no database at all\n".repeat(50)).unwrap();
+    let error = SqliteStore::open(&path).await.unwrap_err();
+    assert!(matches!(error, StoreError::Corrupt(_)), "{error}");
+}
+
+#[tokio::test]
+async fn a_path_that_cannot_be_created_is_named() {
+    let home = tempfile::tempdir().unwrap();
+    let file = home.path().join("a file");
+    std::fs::write(&file, b"").unwrap();
+    let error = SqliteStore::open(&file.join("patchwright.db")).await.unwrap_err();
+    assert!(matches!(error, StoreError::Unavailable(_)));
+    assert!(error.to_string().contains("a file/patchwright.db"), "{error}");
+}
+
+#[tokio::test]
+async fn the_database_itself_refuses_a_second_live_job_for_an_issue() {
+    let home = tempfile::tempdir().unwrap();
+    let path = home.path().join("patchwright.db");
+    let store = SqliteStore::open(&path).await.unwrap();
+    queued(&store, "1").await;
+    let second = sqlx::query(
+        "INSERT INTO jobs (source, project, issue, epoch, repository, alert, run_after, created_at)
+         SELECT source, project, issue, epoch + 1, repository, alert, run_after, created_at FROM jobs",
+    );
+    let error = second.execute(&mut raw(&path).await).await.unwrap_err();
+    assert!(error.to_string().contains("UNIQUE"), "{error}");
+}
+
+#[tokio::test]
+async fn the_database_itself_refuses_a_second_job_in_a_slot_and_a_smaller_fence() {
+    let home = tempfile::tempdir().unwrap();
+    let path = home.path().join("patchwright.db");
+    let store = SqliteStore::open(&path).await.unwrap();
+    running(&store, "1").await;
+    running(&store, "2").await;
+    let mut raw = raw(&path).await;
+    let slot = sqlx::query("UPDATE jobs SET slot = 0").execute(&mut raw).await.unwrap_err();
+    assert!(slot.to_string().contains("UNIQUE"), "{slot}");
+    let fence = sqlx::query("UPDATE jobs SET fence = 0").execute(&mut raw).await.unwrap_err();
+    assert!(fence.to_string().contains("only grows"), "{fence}");
+    let lease = sqlx::query("UPDATE jobs SET state = 'queued'").execute(&mut raw).await.unwrap_err();
+    assert!(lease.to_string().contains("lease_exactly_while_running"), "{lease}");
+}
+
+#[tokio::test]
+async fn an_error_never_shows_what_was_to_be_stored_or_read() {
+    let home = tempfile::tempdir().unwrap();
+    let path = home.path().join("patchwright.db");
+    let store = SqliteStore::open(&path).await.unwrap();
+    let (job, lease) = running(&store, "1").await;
+    store.save(&lease, "patch", &clean_json(serde_json::json!("hunter2"))).await.unwrap();
+    let mut raw = raw(&path).await;
+    sqlx::query("UPDATE jobs SET alert = '{\"source\": \"hunter2\"}', stage = 'hunter2'")
+        .execute(&mut raw)
+        .await
+        .unwrap();
+    let unreadable = store.job(job).await.unwrap_err();
+    assert!(matches!(unreadable, StoreError::Corrupt(_)));
+    assert!(unreadable.to_string().contains("`alert` of the row with id 1"), "{unreadable}");
+    sqlx::query("DROP TABLE deliveries").execute(&mut raw).await.unwrap();
+    let mut secret = alert("hunter2", Reason::New);
+    secret.title = "hunter2".into();
+    let unwritten = store.accept(delivery_of(b"hunter2"), work(secret)).await.unwrap_err();
+    for error in [unreadable, unwritten] {
+        assert!(!format!("{error} {error:?}").contains("hunter2"), "{error:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_write_that_fails_half_way_leaves_nothing() {
+    let home = tempfile::tempdir().unwrap();
+    let path = home.path().join("patchwright.db");
+    let store = SqliteStore::open(&path).await.unwrap();
+    let mut raw = raw(&path).await;
+    sqlx::query("CREATE TRIGGER full BEFORE INSERT ON deliveries BEGIN SELECT RAISE(ABORT, 'no room'); END")
+        .execute(&mut raw)
+        .await
+        .unwrap();
+    store.accept(delivery(), work(alert("1", Reason::New))).await.unwrap_err();
+    sqlx::query("DROP TRIGGER full").execute(&mut raw).await.unwrap();
+    assert!(store.claim(&claim()).await.unwrap().is_none(), "the job went with its delivery");
+    queued(&store, "1").await;
+}
+
+fn mode(path: &Path) -> u32 {
+    std::fs::metadata(path).unwrap().permissions().mode() & 0o777
+}
+
+/// A connection as another program would have it.
+async fn raw(path: &Path) -> SqliteConnection {
+    SqliteConnectOptions::new().filename(path).connect().await.unwrap()
+}
