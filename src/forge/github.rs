@@ -5,6 +5,7 @@
 mod address;
 mod answer;
 mod client;
+mod create;
 mod decorate;
 mod pulls;
 mod text;

@@ -286,6 +286,28 @@ async fn a_renamed_repository_is_followed_to_its_new_owner_and_name() {
 }
 
 #[tokio::test]
+async fn a_repository_that_moves_between_the_look_and_the_opening_is_followed_too() {
+    for status in [301, 307] {
+        let (fake, _sample) = github().await;
+        let headers = vec![("location", format!("{}/repositories/1000/pulls", fake.api_url()))];
+        fake.fail_next_at("POST", "/pulls", Fault::Answer { status, headers, body: String::new() });
+        client(&fake).open_pull_request(&web(), &from("fix/1")).await.expect("opened");
+        assert_eq!((fake.pulls("acme/web").len(), posts(&fake)), (1, 2), "{status}");
+    }
+}
+
+#[tokio::test]
+async fn a_redirect_to_another_host_does_not_get_the_token() {
+    let ((fake, _sample), elsewhere) = (github().await, FakeGitHub::start().await);
+    let headers = vec![("location", format!("{}/repos/acme/web", elsewhere.api_url()))];
+    fake.fail_next(Fault::Answer { status: 301, headers, body: String::new() });
+    client(&fake).repository(&web()).await.expect_err("not answered there");
+    let requests = elsewhere.requests();
+    // With the token it would have been 404, for both take the same.
+    assert!(matches!(requests.as_slice(), [one] if one.status == Some(401)), "{requests:?}");
+}
+
+#[tokio::test]
 async fn an_archived_repository_is_refused_before_anything_is_sent() {
     let (fake, _sample) = github().await;
     fake.archive("acme/web");

@@ -168,7 +168,8 @@ impl Answer {
             Detail::Other(_) => String::new(),
         });
         let parts: Vec<String> = std::iter::once(problem.message.clone()).chain(details).collect();
-        quote(&parts.iter().filter(|part| !part.is_empty()).cloned().collect::<Vec<_>>().join(": "))
+        let text = parts.iter().filter(|part| !part.is_empty()).cloned().collect::<Vec<_>>().join(": ");
+        quote(text.trim_end_matches('.'))
     }
 
     /// When to ask again, where this is a primary or secondary rate limit. Both come as 403 or 429, the secondary one
