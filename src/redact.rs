@@ -133,11 +133,14 @@ impl Redactor {
 
     fn clean(&self, text: &str, scope: Scope) -> String {
         let text = self.known.as_ref().map_or_else(|| text.to_owned(), |known| known.replace(text));
-        let text = assignments::replace(&shapes::replace(&text));
-        match scope {
+        let text = shapes::replace(&text);
+        let text = match scope {
             Scope::Secrets => text,
-            Scope::Personal => personal::replace(&text),
-        }
+            // After the shapes, so that the host stays in `https://user:password@host`; before them too, since a mask may
+            // complete one.
+            Scope::Personal => shapes::replace(&personal::replace(&text)),
+        };
+        assignments::replace(&text)
     }
 
     /// `name` is the nearest name that the value goes by; everything below a secret's name is secret.
