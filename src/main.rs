@@ -1,15 +1,20 @@
-//! The `patchwright` program: hands over to the command line, or to the supervisor of a command.
+//! The `patchwright` program: the command line, or the supervisor of one command.
+//!
+//! Invariant: a supervisor is one before anything else happens in its process.
 
 use std::process::ExitCode;
 
-use patchwright::{cli, process};
+use patchwright::cli;
+use patchwright::process::{harden_self, supervise};
 
 fn main() -> ExitCode {
-    // The supervisor is this same program, started again; it must not set up anything else.
-    if let Some(code) = process::supervise::main_if_asked() {
-        return code;
+    let mut arguments = std::env::args_os().skip(1);
+    if arguments.next().is_some_and(|word| word == supervise::WORD) {
+        return supervise::main(arguments);
     }
     // Children run under the same user; without this they could read our environment through /proc.
-    process::harden::harden_self();
+    if let Err(error) = harden_self() {
+        return cli::screen::Screen::standard().error(&format!("the process could not be hardened: {error}"));
+    }
     cli::main()
 }
