@@ -113,9 +113,9 @@ async fn issue(sentry: &Sentry, alert: &Alert, delivered: &[Delivered]) -> Resul
 async fn newest_event(sentry: &Sentry, alert: &Alert, delivered: &[Delivered]) -> Result<Found<Event>, Wait> {
     let from_delivery = || delivered.iter().find_map(|part| Some(from_webhook(part.event.clone()?, part.at)));
     if !sentry.has_token() {
-        return Ok(from_delivery().unwrap_or_else(|| {
-            Found::missing(format!("the webhook carried no event, and {NO_TOKEN}"))
-        }));
+        return Ok(
+            from_delivery().unwrap_or_else(|| Found::missing(format!("the webhook carried no event, and {NO_TOKEN}")))
+        );
     }
     let which = alert.event_id.as_deref().unwrap_or("latest");
     let asked = sort(sentry.event(&alert.org, &alert.issue, which).await, "Sentry API: event", true)?;
@@ -147,7 +147,7 @@ async fn trace(sentry: &Sentry, alert: &Alert, event: Option<&Event>) -> Result<
     if !sentry.has_token() {
         return Ok(Found::missing(NO_TOKEN));
     }
-    let found = sort(sentry.trace(&alert.org, id).await, "Sentry API: trace", true)?;
+    let found = sort(sentry.trace(&alert.org, id, None).await, "Sentry API: trace", true)?;
     Ok(match found {
         Found::Here { value, .. } if value.roots.is_empty() => {
             Found::missing("Sentry has no spans for the event's trace (not sampled, or too old)")

@@ -48,9 +48,11 @@ impl FromStr for RepositoryId {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
+        // A name may begin with a dot (`acme/.github`), but must not mean a folder when it is part of a path.
         let sound = |part: &str| {
             !part.is_empty()
-                && !part.starts_with(['.', '-'])
+                && !matches!(part, "." | "..")
+                && !part.starts_with('-')
                 && part.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_'))
         };
         match text.split_once('/') {

@@ -134,7 +134,8 @@ impl Desk {
 
     /// Keeps a piece of work.
     async fn save<T: Serialize>(&self, name: &str, value: &T) -> Result<(), Halt> {
-        let json = serde_json::to_value(value).map_err(|error| Halt::broken(format!("cannot keep `{name}`: {error}")))?;
+        let json =
+            serde_json::to_value(value).map_err(|error| Halt::broken(format!("cannot keep `{name}`: {error}")))?;
         Ok(self.seams.store.save(&self.lease, name, &self.seams.redactor.json(json)).await?)
     }
 
@@ -154,7 +155,8 @@ impl Seams {
         std::fs::create_dir_all(&home)
             .map_err(|error| Halt::broken(format!("cannot make the folder {}: {error}", home.display())))?;
         let path = self.environment.get("PATH").unwrap_or("/usr/local/bin:/usr/bin:/bin");
-        Ok(Git::new(path, home, self.config.git.transfer_timeout.0, cancel))
+        Ok(Git::new(path, home, self.config.git.transfer_timeout.0, cancel)
+            .with_network_variables(self.environment.iter()))
     }
 }
 
@@ -193,7 +195,7 @@ impl From<GitError> for Halt {
     fn from(error: GitError) -> Self {
         match error {
             GitError::Cancelled => Self::Cancelled,
-            error if error.may_pass() => Self::soon(error.to_string()),
+            GitError::Unreachable { .. } | GitError::TimedOut { .. } => Self::soon(error.to_string()),
             error => Self::broken(error.to_string()),
         }
     }

@@ -77,6 +77,30 @@ pub enum Stop {
     Cancelled,
 }
 
+/// To be put after the name of a program: "ended with exit code 2".
+impl fmt::Display for Ended {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Exit(code) => write!(f, "ended with exit code {code}"),
+            Self::Signal(signal) => write!(f, "was ended by signal {signal}, not by us"),
+            Self::Stopped(stop) => stop.fmt(f),
+        }
+    }
+}
+
+/// To be put after the name of a program: "was stopped after 30m".
+impl fmt::Display for Stop {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Wall(span) => write!(f, "was stopped after {span}"),
+            Self::Silence(span) => write!(f, "was stopped after {span} without output"),
+            Self::Output(size) => write!(f, "was stopped after {size} of output"),
+            Self::Disk(size) => write!(f, "was stopped when its folder grew beyond {size}"),
+            Self::Cancelled => f.write_str("was cancelled"),
+        }
+    }
+}
+
 /// What a program did.
 #[derive(Clone, Debug)]
 pub struct Report {

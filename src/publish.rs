@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::config::{PublishConfig, WithoutDrafts};
 use crate::forge::{Forge, ForgeError, NewPullRequest, PullRequestState, Remote, RepositoryId};
 use crate::git::mirror::Mirror;
-use crate::git::{Git, GitError, push};
+use crate::git::{Git, GitError, pins, push};
 use crate::job::{JobKey, Lease};
 use crate::outcome::{Abstained, Opened};
 use crate::redact::Redacted;
@@ -71,8 +71,12 @@ pub enum PublishError {
 /// The name of the branch for a job's change: the same for every run of the job, another one for every epoch.
 #[must_use]
 pub fn branch_name(prefix: &str, key: &JobKey) -> String {
-    let issue: String =
-        key.issue.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' }).take(80).collect();
+    let issue: String = key
+        .issue
+        .chars()
+        .map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' })
+        .take(80)
+        .collect();
     match key.epoch {
         0 => format!("{prefix}/{}-{issue}", key.source),
         epoch => format!("{prefix}/{}-{issue}-{epoch}", key.source),
@@ -98,7 +102,8 @@ pub async fn publish(
         return Ok(Published::Abstained(Abstained::Unpublishable { what: foreign }));
     }
     store.check_lease(lease, MARGIN).await?;
-    push::push(git, publication.mirror, publication.remote, publication.commit, publication.branch, tip.as_deref()).await?;
+    push::push(git, publication.mirror, publication.remote, publication.commit, publication.branch, tip.as_deref())
+        .await?;
 
     store.check_lease(lease, MARGIN).await?;
     let new = NewPullRequest {
@@ -139,7 +144,7 @@ async fn closed_before(publication: &Publication<'_>, forge: &dyn Forge) -> Resu
 /// Commits on our branch that we did not make belong to a person and are never pushed over.
 async fn foreign_tip(publication: &Publication<'_>, tip: Option<&str>) -> Result<Option<String>, GitError> {
     let Some(tip) = tip else { return Ok(None) };
-    if tip == publication.commit || publication.mirror.is_pinned(tip).await? {
+    if tip == publication.commit || pins::is_pinned(publication.mirror, tip).await? {
         return Ok(None);
     }
     Ok(Some(format!(
@@ -162,7 +167,8 @@ mod tests {
 
     #[test]
     fn a_hostile_issue_id_cannot_name_another_ref() {
-        let key = JobKey { source: "sentry".into(), project: "acme/web".into(), issue: "../heads/main~^:".into(), epoch: 0 };
+        let key =
+            JobKey { source: "sentry".into(), project: "acme/web".into(), issue: "../heads/main~^:".into(), epoch: 0 };
         assert_eq!(branch_name("patchwright", &key), "patchwright/sentry----heads-main---");
     }
 }

@@ -2,6 +2,8 @@
 //!
 //! Invariant: every "no" is a named outcome.
 
+pub mod before_work;
+
 use crate::alert::{Alert, Reason};
 use crate::config::{Config, ProjectConfig};
 use crate::outcome::Ignored;
@@ -13,10 +15,20 @@ use crate::outcome::Ignored;
 /// # Errors
 /// The reason why nothing is started.
 pub fn admit<'a>(config: &'a Config, alert: &Alert) -> Result<&'a ProjectConfig, Ignored> {
-    let project = project_for(config, alert)
+    let project = config
+        .project_for(&alert.org, &alert.project)
         .ok_or_else(|| Ignored::UnknownProject { project: format!("{}/{}", alert.org, alert.project) })?;
+    fits(project, alert)?;
+    Ok(project)
+}
+
+/// Whether an alert is one that its project wants worked on, by environment and level.
+///
+/// # Errors
+/// The reason why nothing is started.
+pub fn fits(project: &ProjectConfig, alert: &Alert) -> Result<(), Ignored> {
     if alert.reason == Reason::Requested {
-        return Ok(project);
+        return Ok(());
     }
     if let Some(environment) = &alert.environment
         && !project.environments.is_empty()
@@ -30,14 +42,7 @@ pub fn admit<'a>(config: &'a Config, alert: &Alert) -> Result<&'a ProjectConfig,
     {
         return Err(Ignored::Level { level: level.clone() });
     }
-    Ok(project)
-}
-
-/// The project's entry; one that names the organisation, too, comes before one that does not.
-fn project_for<'a>(config: &'a Config, alert: &Alert) -> Option<&'a ProjectConfig> {
-    let full = format!("{}/{}", alert.org, alert.project);
-    let named = |name: &str| config.projects.iter().find(|project| project.sentry.eq_ignore_ascii_case(name));
-    named(&full).or_else(|| named(&alert.project))
+    Ok(())
 }
 
 #[cfg(test)]

@@ -48,7 +48,13 @@ pub async fn run(seams: Arc<Seams>, wake: Arc<Notify>, shutdown: CancellationTok
     }
 }
 
-async fn work(seams: &Arc<Seams>, wake: &Notify, number: usize, shutdown: &CancellationToken, hard_stop: &CancellationToken) {
+async fn work(
+    seams: &Arc<Seams>,
+    wake: &Notify,
+    number: usize,
+    shutdown: &CancellationToken,
+    hard_stop: &CancellationToken,
+) {
     let claim = claim_terms(seams, &format!("{}-{number}", owner_name()));
     while !shutdown.is_cancelled() {
         // Listening begins before the look, so that a job queued in between is not slept over.
@@ -86,7 +92,8 @@ pub fn claim_terms(seams: &Seams, owner: &str) -> Claim {
 /// A name that no other process has at the same time.
 #[must_use]
 pub fn owner_name() -> String {
-    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    let system = rustix::system::uname();
+    let host = system.nodename().to_string_lossy();
     format!("{host}-{}-{:x}", std::process::id(), clock::to_millis(clock::now()))
 }
 
@@ -153,17 +160,19 @@ async fn settle(desk: &Desk, result: Result<Outcome, Halt>, told: Option<Told>) 
             tracing::warn!(job = desk.lease.job.0, "the lease was lost; another worker has the job");
             return;
         }
-        (Ok(outcome), _) => finish(desk, stage, outcome).await,
-        (Err(Halt::Cancelled), Some(Told::ByPerson)) => finish(desk, stage, Outcome::Cancelled).await,
-        (Err(Halt::Cancelled), None) => hand_back(desk, stage, "the service is shutting down", clock::now(), false).await,
+        (Ok(outcome), _) => finish(desk, outcome).await,
+        (Err(Halt::Cancelled), Some(Told::ByPerson)) => finish(desk, Outcome::Cancelled).await,
+        (Err(Halt::Cancelled), None) => {
+            hand_back(desk, stage, "the service is shutting down", clock::now(), false).await
+        }
         (Err(Halt::Later { at, why }), _) if desk.job.runs < i64::from(desk.seams.config.worker.max_runs) => {
             hand_back(desk, stage, &why, at, true).await
         }
         (Err(Halt::Later { why, .. }), _) => {
             let message = format!("tried {} times, and the last time {why}", desk.job.runs);
-            finish(desk, stage, Outcome::Failed { stage, message }).await
+            finish(desk, Outcome::Failed { stage, message }).await
         }
-        (Err(Halt::Broken { message }), _) => finish(desk, stage, Outcome::Failed { stage, message }).await,
+        (Err(Halt::Broken { message }), _) => finish(desk, Outcome::Failed { stage, message }).await,
     };
     if let Err(error) = written {
         // The lease runs out, and the job is taken up again from its last saved point.
@@ -171,9 +180,8 @@ async fn settle(desk: &Desk, result: Result<Outcome, Halt>, told: Option<Told>) 
     }
 }
 
-async fn finish(desk: &Desk, stage: Stage, outcome: Outcome) -> Result<(), StoreError> {
+async fn finish(desk: &Desk, outcome: Outcome) -> Result<(), StoreError> {
     let outcome = desk.seams.redactor.data(&outcome).map_err(|error| StoreError::Corrupt(error.to_string()))?;
-    desk.journal.outcome(stage, &outcome.get().to_string()).await?;
     desk.seams.store.finish(&desk.lease, &outcome).await?;
     tracing::info!(job = desk.lease.job.0, outcome = outcome.get().name(), "run ends");
     Ok(())

@@ -34,6 +34,12 @@ impl Workspace {
         Ok(workspace)
     }
 
+    /// The places of a run, without making anything.
+    #[must_use]
+    pub fn at(work: &Path, lease: &Lease) -> Self {
+        Self { root: work.join(folder_name(lease.job, lease.fence)) }
+    }
+
     /// The folder of a run as it is, or a new one where there is none.
     ///
     /// # Errors

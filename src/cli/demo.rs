@@ -9,12 +9,14 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
+use secrecy::ExposeSecret as _;
 use serde::Deserialize;
 
 use super::screen::{Screen, Tone, visible_block};
 use super::{CliError, Start, live, serve, setup};
 use crate::agent::profile;
 use crate::forge::RepositoryId;
+use crate::git::mirror::Mirror;
 use crate::git::objects;
 use crate::job::JobId;
 use crate::outcome::Outcome;
@@ -45,7 +47,9 @@ pub struct Args {
 pub async fn run(start: &Start, args: Args, screen: &mut Screen) -> Result<(), CliError> {
     for program in ["git", "python3"] {
         super::doctor::find_program(&start.environment, program).ok_or_else(|| {
-            CliError::Usage(format!("the demo needs `{program}`, which is not on PATH; on Debian: apt install {program}"))
+            CliError::Usage(format!(
+                "the demo needs `{program}`, which is not on PATH; on Debian: apt install {program}"
+            ))
         })?;
     }
     let folder = folder(args.dir.as_deref())?;
@@ -92,14 +96,21 @@ fn headline(screen: &mut Screen, text: &str) -> Result<(), CliError> {
 /// A new folder for the demo, owner-only.
 fn folder(asked: Option<&Path>) -> Result<PathBuf, CliError> {
     let Some(path) = asked else {
-        let folder = tempfile::Builder::new().prefix("patchwright-demo-").tempdir().context("no temporary folder can be made")?;
+        let folder = tempfile::Builder::new()
+            .prefix("patchwright-demo-")
+            .tempdir()
+            .context("no temporary folder can be made")?;
         return Ok(folder.keep());
     };
     let taken = std::fs::read_dir(path).is_ok_and(|mut entries| entries.next().is_some());
     if taken {
         return Err(CliError::Usage(format!("{} is not empty; name a new folder with --dir", path.display())));
     }
-    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path).with_context(|| format!("cannot make {}", path.display()))?;
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(path)
+        .with_context(|| format!("cannot make {}", path.display()))?;
     Ok(path.canonicalize().context("the folder was just made")?)
 }
 
@@ -108,7 +119,8 @@ fn write_config(folder: &Path, agent: Option<&str>) -> Result<(PathBuf, String),
     let secret_file = folder.join("webhook-secret");
     let secret = std::fs::read("/proc/sys/kernel/random/uuid").context("no randomness for the webhook secret")?;
     let mut options = std::fs::OpenOptions::new();
-    let mut file = options.write(true).create_new(true).mode(0o600).open(&secret_file).context("cannot keep the secret")?;
+    let mut file =
+        options.write(true).create_new(true).mode(0o600).open(&secret_file).context("cannot keep the secret")?;
     std::io::Write::write_all(&mut file, secret.trim_ascii())?;
 
     let quoted = |text: &str| toml::Value::String(text.to_owned()).to_string();
@@ -147,8 +159,15 @@ struct Answer {
 /// Signs the alert as Sentry does and posts it.
 async fn post_alert(seams: &Seams, address: std::net::SocketAddr, screen: &mut Screen) -> Result<JobId, CliError> {
     let secret = seams.secrets.webhook.first().context("the demo's webhook secret is not there")?;
-    let signature = signature::sign(&secret.value, ALERT.as_bytes());
-    screen.line(Tone::Plain, &format!("    POST /webhooks/sentry, {} bytes, Sentry-Hook-Signature: {}…", ALERT.len(), &signature[..12.min(signature.len())]))?;
+    let signature = signature::sign(secret.value.expose_secret(), ALERT.as_bytes());
+    screen.line(
+        Tone::Plain,
+        &format!(
+            "    POST /webhooks/sentry, {} bytes, Sentry-Hook-Signature: {}…",
+            ALERT.len(),
+            &signature[..12.min(signature.len())]
+        ),
+    )?;
     let sent = reqwest::Client::new()
         .post(format!("http://{address}/webhooks/sentry"))
         .header("Content-Type", "application/json")
@@ -174,12 +193,17 @@ async fn show_pull_request(seams: &Seams, job: JobId, screen: &mut Screen) -> Re
     let pull_request = known.first().context("the store does not know the pull request")?;
     let id: RepositoryId = pull_request.repository.parse().map_err(anyhow::Error::msg)?;
     let forge = seams.config.forge.path.clone().unwrap_or_default();
-    let (bare, pulls) = (forge.join(format!("{id}.git")), forge.join(format!("{id}.pulls")));
-    let body = std::fs::read_to_string(pulls.join(format!("{}.md", pull_request.number))).context("the body is not there")?;
+    let pulls = forge.join(format!("{id}.pulls"));
+    let body =
+        std::fs::read_to_string(pulls.join(format!("{}.md", pull_request.number))).context("the body is not there")?;
     headline(screen, "5. The draft pull request: its body")?;
     screen.raw(&visible_block(&body))?;
     headline(screen, "6. Its diff")?;
-    let diff = objects::diff_of_branches(&bare, "main", &pull_request.branch, 64 * 1024).await.map_err(anyhow::Error::from)?;
+    let head = seams.forge.pull_request(&id, pull_request.number).await.map_err(anyhow::Error::from)?.head;
+    let mirror = Mirror::open(&seams.config.data_dir.mirrors(), &id).map_err(anyhow::Error::from)?;
+    let base = objects::commit_info(&mirror, &head).await.map_err(anyhow::Error::from)?.parents;
+    let base = base.first().context("the change has no parent")?;
+    let diff = objects::diff(&mirror, base, &head, 64 * 1024).await.map_err(anyhow::Error::from)?;
     for line in diff.lines() {
         let tone = match line.as_bytes().first() {
             Some(b'+') => Tone::Good,

@@ -11,10 +11,9 @@ use tokio_util::sync::CancellationToken;
 use super::screen::{Screen, Tone, visible_block};
 use super::{CliError, Start, setup};
 use crate::agent::{bare_environment, profile};
-use crate::config::check::{self, Severity};
-use crate::config::environment::Environment;
-use crate::config::secret::{self, Secrets};
 use crate::config::Config;
+use crate::config::environment::Environment;
+use crate::config::secret::Secrets;
 use crate::git::Git;
 use crate::limits::{Limits, Size};
 use crate::process::{self, Ended, Program, Terms};
@@ -80,15 +79,10 @@ pub async fn run(start: &Start, args: Args, screen: &mut Screen) -> Result<(), C
         |file| file.display().to_string(),
     );
     report.say("configuration", Finding::Good(file))?;
-    let mut problems = check::check(&loaded.config, &profile::names());
-    let secrets = secret::resolve(&loaded.config, &start.environment).unwrap_or_else(|unresolved| {
-        problems.extend(unresolved);
-        Secrets::default()
-    });
+    let (secrets, problems) = setup::secrets_and_problems(&loaded, start);
     for problem in &problems {
-        let text = loaded.located(problem);
-        let finding = if problem.severity == Severity::Error { Finding::Bad(text) } else { Finding::Look(text) };
-        report.say("configuration", finding)?;
+        let text = problem.to_string();
+        report.say("configuration", if problem.is_error() { Finding::Bad(text) } else { Finding::Look(text) })?;
     }
     let config = &loaded.config;
     report.say("webhook secrets", webhook_secrets(&secrets))?;
@@ -117,7 +111,8 @@ pub async fn run(start: &Start, args: Args, screen: &mut Screen) -> Result<(), C
 fn webhook_secrets(secrets: &Secrets) -> Finding {
     match secrets.webhook.as_slice() {
         [] => Finding::Bad(
-            "none; `serve` needs one: copy the client secret of your Sentry integration into SENTRY_WEBHOOK_SECRET".to_owned(),
+            "none; `serve` needs one: copy the client secret of your Sentry integration into SENTRY_WEBHOOK_SECRET"
+                .to_owned(),
         ),
         active => {
             let names: Vec<String> = active.iter().map(|secret| secret.from.to_string()).collect();
@@ -149,7 +144,9 @@ fn data_folder(config: &Config) -> Finding {
     };
     match probe() {
         Ok(full) => Finding::Good(full.display().to_string()),
-        Err(error) => Finding::Bad(format!("{} cannot be written: {error}; change its owner, or set `data_dir`", path.display())),
+        Err(error) => {
+            Finding::Bad(format!("{} cannot be written: {error}; change its owner, or set `data_dir`", path.display()))
+        }
     }
 }
 
@@ -180,17 +177,21 @@ async fn database(config: &Config) -> Finding {
 
 fn templates(config: &Config) -> Finding {
     match Prompts::load(config.prompt.dir.as_deref()).and_then(|prompts| prompts.check().map(|()| prompts)) {
-        Ok(_) => Finding::Good(config.prompt.dir.as_ref().map_or_else(
-            || "built in".to_owned(),
-            |dir| format!("built in, with those in {}", dir.display()),
-        )),
+        Ok(_) => Finding::Good(
+            config
+                .prompt
+                .dir
+                .as_ref()
+                .map_or_else(|| "built in".to_owned(), |dir| format!("built in, with those in {}", dir.display())),
+        ),
         Err(error) => Finding::Bad(error.to_string()),
     }
 }
 
 async fn git(config: &Config, environment: &Environment) -> Finding {
     let path = environment.get("PATH").unwrap_or_default();
-    let git = Git::new(path, config.data_dir.path().to_path_buf(), config.git.transfer_timeout.0, CancellationToken::new());
+    let git =
+        Git::new(path, config.data_dir.path().to_path_buf(), config.git.transfer_timeout.0, CancellationToken::new());
     match git.version().await {
         Ok(version) if !version.is_supported() => {
             Finding::Bad(format!("git {version} is too old; 2.40 or newer is needed"))
@@ -215,12 +216,19 @@ async fn supervisor(config: &Config, environment: &Environment) -> Finding {
             stdin: Vec::new(),
         };
         let limits = Limits { disk: Size(1 << 30), ..Limits::for_tests() };
-        let terms =
-            Terms { limits, folder: folder.path().to_path_buf(), supervisor, cancel: CancellationToken::new(), lines: None };
+        let terms = Terms {
+            limits,
+            folder: folder.path().to_path_buf(),
+            supervisor,
+            cancel: CancellationToken::new(),
+            lines: None,
+        };
         anyhow::Ok(process::run_untrusted(&program, &terms).await?.ended)
     };
     match attempt.await {
-        Ok(Ended::Exit(0)) => Finding::Good("commands run under supervision, and their whole process tree is ended".to_owned()),
+        Ok(Ended::Exit(0)) => {
+            Finding::Good("commands run under supervision, and their whole process tree is ended".to_owned())
+        }
         Ok(ended) => Finding::Bad(format!("`true` {ended}; is /proc mounted?")),
         Err(error) => Finding::Bad(format!("a command could not be run: {error:#}")),
     }
@@ -235,9 +243,12 @@ fn agent(config: &Config, project: &crate::config::ProjectConfig, environment: &
         return Finding::Bad(format!("agents.{name}.command is empty"));
     };
     let Some(path) = find_program(environment, program) else {
-        return Finding::Bad(format!("`{program}` (agent `{name}`) is not on PATH; install it, or name its full path in [agents.{name}]"));
+        return Finding::Bad(format!(
+            "`{program}` (agent `{name}`) is not on PATH; install it, or name its full path in [agents.{name}]"
+        ));
     };
-    let passed: Vec<&str> = agent.pass_env.iter().map(String::as_str).filter(|name| environment.get(name).is_some()).collect();
+    let passed: Vec<&str> =
+        agent.pass_env.iter().map(String::as_str).filter(|name| environment.get(name).is_some()).collect();
     if passed.is_empty() && !agent.pass_env.is_empty() {
         return Finding::Look(format!(
             "`{name}` is {}; none of {} is set, so it may not reach its model",
@@ -251,7 +262,8 @@ fn agent(config: &Config, project: &crate::config::ProjectConfig, environment: &
 /// Where a program is on the PATH of this environment.
 pub(crate) fn find_program(environment: &Environment, program: &str) -> Option<PathBuf> {
     use std::os::unix::fs::PermissionsExt;
-    let runnable = |path: &PathBuf| path.metadata().is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0);
+    let runnable =
+        |path: &PathBuf| path.metadata().is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0);
     if program.contains('/') {
         return Some(PathBuf::from(program)).filter(runnable);
     }

@@ -34,7 +34,11 @@ pub fn run(args: &Args, screen: &mut Screen) -> Result<(), CliError> {
     let shown = args.path.display();
     let mut options = std::fs::OpenOptions::new();
     options.write(true);
-    if args.force { options.create(true).truncate(true) } else { options.create_new(true) };
+    if args.force {
+        options.create(true).truncate(true)
+    } else {
+        options.create_new(true)
+    };
     let mut file = options.open(&args.path).map_err(|error| {
         if error.kind() == std::io::ErrorKind::AlreadyExists {
             CliError::Usage(format!("{shown} is there already; use --force to replace it, or name another file"))

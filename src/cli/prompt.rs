@@ -45,7 +45,8 @@ pub async fn run(start: &Start, args: Args, screen: &mut Screen) -> Result<(), C
     let deliveries: Vec<Delivery> = delivery.into_iter().collect();
     let journal = Journal::silent(std::sync::Arc::clone(&seams.redactor));
     let cancel = CancellationToken::new();
-    let shown = preview::preview(&seams, &asked.alert, &deliveries, &project, &journal, &cancel, args.context.as_deref());
+    let shown =
+        preview::preview(&seams, &asked.alert, &deliveries, &project, &journal, &cancel, args.context.as_deref());
     let prompt = shown.await.map_err(explain)?;
     screen.raw(prompt.as_str())?;
     if let Some(folder) = &args.context {

@@ -17,6 +17,7 @@ use crate::job::{Job, JobId};
 use crate::outcome::Outcome;
 use crate::pipeline::Seams;
 use crate::source::sentry::locate::Reference;
+use crate::source::sentry::webhook::Meaning;
 use crate::source::sentry::{locate, webhook};
 use crate::store::{Intent, NewDelivery};
 use crate::{triage, worker};
@@ -46,13 +47,16 @@ pub struct Asked {
 /// Where the text means nothing, or Sentry does not know the issue.
 pub async fn asked(seams: &Seams, text: &str) -> Result<Asked, CliError> {
     let config = &seams.config.sentry;
-    let reference =
-        locate::parse(text, &config.url, config.org.as_deref()).map_err(|error| CliError::Usage(error.to_string()))?;
+    let reference = locate::parse(text, config.org.as_deref()).map_err(|error| CliError::Usage(error.to_string()))?;
     if let Reference::Payload(path) = &reference {
         let shown = path.display();
         let body = std::fs::read(path).with_context(|| format!("cannot read {shown}"))?;
-        let mut alert = webhook::read_payload(&body, config.org.as_deref())
+        let meaning = webhook::read_payload(&body, config.org.as_deref())
             .map_err(|error| CliError::Usage(format!("{shown} is not a payload that names an issue: {error}")))?;
+        let mut alert = match meaning {
+            Meaning::Work(alert) => *alert,
+            Meaning::Close(why) => return Err(CliError::Usage(format!("{shown} names no issue to work on: {why}"))),
+        };
         alert.reason = Reason::Requested;
         let payload = serde_json::from_slice(&body).with_context(|| format!("{shown} is not JSON"))?;
         return Ok(Asked { alert, payload: Some(payload) });
@@ -91,7 +95,8 @@ pub async fn run(start: &Start, args: Args, screen: &mut Screen) -> Result<(), C
     let project = project_of(&seams, &asked.alert)?;
     let job = enqueue(&seams, &asked, &project.repository).await?;
     screen.line(Tone::Plain, &format!("job {job}"))?;
-    let seen = seams.store.events(job, 0, u32::MAX).await.map_err(anyhow::Error::from)?.last().map_or(0, |event| event.seq);
+    let seen =
+        seams.store.events(job, 0, u32::MAX).await.map_err(anyhow::Error::from)?.last().map_or(0, |event| event.seq);
 
     let claim = worker::claim_terms(&seams, &worker::owner_name());
     let stop = CancellationToken::new();

@@ -42,18 +42,18 @@ pub struct Service {
 /// Where the address cannot be listened on.
 pub async fn start_service(seams: &Arc<Seams>) -> Result<Service, CliError> {
     let address = seams.config.server.listen;
-    let listener = TcpListener::bind(address)
-        .await
-        .with_context(|| format!("cannot listen on {address}; is another service using the port? (`server.listen` changes it)"))?;
+    let listener = TcpListener::bind(address).await.with_context(|| {
+        format!("cannot listen on {address}; is another service using the port? (`server.listen` changes it)")
+    })?;
     let address = listener.local_addr().context("the listening address is not known")?;
     let (shutdown, wake) = (CancellationToken::new(), Arc::new(Notify::new()));
-    let app = App::new(
-        Arc::new(seams.config.clone()),
-        seams.secrets.webhook.clone(),
-        Arc::clone(&seams.store),
-        Arc::clone(&wake),
-        shutdown.clone(),
-    );
+    let app = App {
+        config: Arc::new(seams.config.clone()),
+        webhook_secrets: seams.secrets.webhook.clone().into(),
+        store: Arc::clone(&seams.store),
+        wake: Arc::clone(&wake),
+        draining: shutdown.clone(),
+    };
     let (router, settings, stop) = (http::router(app), seams.config.server.clone(), shutdown.clone());
     let receiver = tokio::spawn(async move { http::run(listener, router, &settings, stop).await });
     let workers = tokio::spawn(worker::run(Arc::clone(seams), wake, shutdown.clone()));
@@ -120,7 +120,8 @@ pub async fn run(start: &Start, args: Args, screen: &mut Screen) -> Result<(), C
 
 /// Waits for SIGTERM or SIGINT.
 pub async fn until_told_to_stop() {
-    let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
+    let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    else {
         // Without handlers the signals' own effect, the end, is what remains.
         return std::future::pending().await;
     };

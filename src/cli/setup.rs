@@ -10,13 +10,12 @@ use secrecy::ExposeSecret as _;
 
 use super::{CliError, Start};
 use crate::agent::profile;
-use crate::config::check::{self, Problem, Severity};
 use crate::config::load::{self, Loaded};
 use crate::config::secret::{self, Secrets};
-use crate::config::{Config, ForgeKind};
+use crate::config::{Config, ForgeKind, Problem};
+use crate::forge::Forge;
 use crate::forge::directory::Directory;
 use crate::forge::github::GitHub;
-use crate::forge::Forge;
 use crate::pipeline::Seams;
 use crate::prompt::Prompts;
 use crate::redact::Redactor;
@@ -29,7 +28,8 @@ use crate::store::sqlite::SqliteStore;
 /// # Errors
 /// A usage error that names file, line and remedy.
 pub fn config(start: &Start) -> Result<Loaded, CliError> {
-    load::load(start.config.as_deref(), &start.environment, &start.set).map_err(|error| CliError::Usage(error.to_string()))
+    let flags: Vec<(&str, String)> = start.set.iter().map(|(key, value)| (key.as_str(), value.clone())).collect();
+    load::load(start.config.as_deref(), &start.environment, &flags).map_err(|error| CliError::Usage(error.to_string()))
 }
 
 /// Reads and checks the configuration and resolves its secrets. Warnings are logged.
@@ -38,12 +38,8 @@ pub fn config(start: &Start) -> Result<Loaded, CliError> {
 /// A usage error that lists every problem.
 pub fn checked(start: &Start) -> Result<(Config, Secrets), CliError> {
     let loaded = config(start)?;
-    let mut problems = check::check(&loaded.config, &profile::names());
-    let secrets = secret::resolve(&loaded.config, &start.environment).unwrap_or_else(|unresolved| {
-        problems.extend(unresolved);
-        Secrets::default()
-    });
-    let (errors, warnings): (Vec<&Problem>, _) = problems.iter().partition(|problem| problem.severity == Severity::Error);
+    let (secrets, problems) = secrets_and_problems(&loaded, start);
+    let (errors, warnings): (Vec<Problem>, _) = problems.into_iter().partition(Problem::is_error);
     for warning in warnings {
         tracing::warn!("{warning}");
     }
@@ -52,10 +48,20 @@ pub fn checked(start: &Start) -> Result<(Config, Secrets), CliError> {
     }
     let mut text = "the configuration has errors:".to_owned();
     for error in errors {
-        text.push_str("\n  ");
-        text.push_str(&loaded.located(error));
+        text.push_str(&format!("\n  {error}"));
     }
     Err(CliError::Usage(text))
+}
+
+/// The resolved secrets, and everything that is wrong with the configuration, each with its place.
+#[must_use]
+pub fn secrets_and_problems(loaded: &Loaded, start: &Start) -> (Secrets, Vec<Problem>) {
+    let names = profile::names();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let mut problems = loaded.check(&names);
+    let (secrets, unresolved) = secret::read(&loaded.config, &start.environment);
+    problems.extend(loaded.placed(unresolved));
+    (secrets, problems)
 }
 
 /// Opens everything that jobs need.
@@ -97,7 +103,8 @@ pub fn forge(config: &Config, secrets: &Secrets) -> Result<Arc<dyn Forge>, CliEr
 /// Where that does not work; the text names the file.
 pub async fn open_store(path: &Path) -> Result<SqliteStore, CliError> {
     let opened = SqliteStore::open(path).await;
-    Ok(opened.with_context(|| format!("the database {} cannot be opened; `patchwright doctor` checks it", path.display()))?)
+    Ok(opened
+        .with_context(|| format!("the database {} cannot be opened; `patchwright doctor` checks it", path.display()))?)
 }
 
 /// Opens a database that must be there.
@@ -127,11 +134,15 @@ fn redactor(config: &Config, secrets: &Secrets, start: &Start) -> Redactor {
     let built_in = profile::built_in().unwrap_or_default();
     let agents = config.agents.values().chain(built_in.values()).flat_map(|agent| &agent.pass_env);
     let projects = config.projects.iter().flat_map(|project| &project.pass_env);
-    known.extend(agents.chain(projects).filter(|name| holds_a_secret(name)).filter_map(|name| start.environment.get(name)));
+    known.extend(
+        agents.chain(projects).filter(|name| holds_a_secret(name)).filter_map(|name| start.environment.get(name)),
+    );
     Redactor::new(&known)
 }
 
 /// Addresses and model names are passed on by name too, and are no secrets.
 fn holds_a_secret(name: &str) -> bool {
-    ["KEY", "TOKEN", "SECRET", "PASSWORD", "CREDENTIAL", "AUTH"].iter().any(|word| name.to_ascii_uppercase().contains(word))
+    ["KEY", "TOKEN", "SECRET", "PASSWORD", "CREDENTIAL", "AUTH"]
+        .iter()
+        .any(|word| name.to_ascii_uppercase().contains(word))
 }

@@ -4,10 +4,9 @@
 
 use std::path::Path;
 
-use anyhow::Context as _;
-
 use crate::clock;
 use crate::evidence::{CodeExcerpt, Event, Found, Frame, Provenance};
+use crate::git::GitError;
 use crate::git::mirror::Mirror;
 use crate::git::objects;
 
@@ -35,7 +34,12 @@ pub struct Located {
 ///
 /// # Errors
 /// Where the commit cannot be read.
-pub async fn locate(mirror: &Mirror, commit: &str, folder: Option<&Path>, event: &Event) -> anyhow::Result<Vec<Located>> {
+pub async fn locate(
+    mirror: &Mirror,
+    commit: &str,
+    folder: Option<&Path>,
+    event: &Event,
+) -> Result<Vec<Located>, GitError> {
     let mut located: Vec<Located> = Vec::new();
     let frames = event.exceptions.iter().flat_map(|exception| &exception.frames).filter(|frame| frame.in_app);
     for frame in frames.take(MOST_FRAMES * 2) {
@@ -48,9 +52,14 @@ pub async fn locate(mirror: &Mirror, commit: &str, folder: Option<&Path>, event:
     Ok(located)
 }
 
-async fn path_of(mirror: &Mirror, commit: &str, folder: Option<&Path>, frame: &Frame) -> anyhow::Result<Option<String>> {
+async fn path_of(
+    mirror: &Mirror,
+    commit: &str,
+    folder: Option<&Path>,
+    frame: &Frame,
+) -> Result<Option<String>, GitError> {
     for name in [frame.abs_path.as_deref(), frame.file.as_deref()].into_iter().flatten() {
-        let mut paths = objects::find_paths(mirror, commit, name).await.context("cannot look for a frame's file")?;
+        let mut paths = objects::find_paths(mirror, commit, &[name.to_owned()]).await?.pop().unwrap_or_default();
         // In a monorepo, the project's own folder comes first.
         if let Some(folder) = folder
             && paths.iter().any(|path| Path::new(path).starts_with(folder))
@@ -69,7 +78,7 @@ async fn path_of(mirror: &Mirror, commit: &str, folder: Option<&Path>, frame: &F
 ///
 /// # Errors
 /// Where the commit cannot be read.
-pub async fn excerpts(mirror: &Mirror, commit: &str, located: &[Located]) -> anyhow::Result<Found<Vec<CodeExcerpt>>> {
+pub async fn excerpts(mirror: &Mirror, commit: &str, located: &[Located]) -> Result<Found<Vec<CodeExcerpt>>, GitError> {
     let mut excerpts = Vec::new();
     for place in located {
         let Some(bytes) = objects::read_file(mirror, commit, &place.path, MOST_BYTES).await? else { continue };
@@ -90,11 +99,19 @@ pub async fn excerpts(mirror: &Mirror, commit: &str, located: &[Located]) -> any
 fn excerpt(place: &Located, text: &str) -> Option<CodeExcerpt> {
     let (from, to) = (place.line.saturating_sub(AROUND).max(1), place.line.saturating_add(AROUND));
     let numbered = (1_u32..).zip(text.lines());
-    let source: Vec<(u32, String)> =
-        numbered.filter(|(number, _)| (from..=to).contains(number)).map(|(number, line)| (number, line.to_owned())).collect();
+    let source: Vec<(u32, String)> = numbered
+        .filter(|(number, _)| (from..=to).contains(number))
+        .map(|(number, line)| (number, line.to_owned()))
+        .collect();
     let here = source.iter().find(|(number, _)| *number == place.line)?;
     let matches_event = place.seen.as_ref().map(|seen| seen.trim() == here.1.trim());
-    Some(CodeExcerpt { path: place.path.clone(), function: place.function.clone(), line: place.line, matches_event, source })
+    Some(CodeExcerpt {
+        path: place.path.clone(),
+        function: place.function.clone(),
+        line: place.line,
+        matches_event,
+        source,
+    })
 }
 
 #[cfg(test)]

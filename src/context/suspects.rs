@@ -12,11 +12,18 @@ use crate::git::objects;
 const MOST: usize = 5;
 /// Most bytes of one suspect's diff.
 const DIFF_BYTES: usize = 24 * 1024;
+/// How far back a line is followed.
+const MOST_COMMITS: usize = 2_000;
 /// Frames that are blamed; the innermost ones, where the error was raised.
 const FRAMES: usize = 4;
 
 /// Joins the tracker's suspects with those from blame, and adds the diffs of those that the repository holds.
-pub async fn join(mirror: &Mirror, commit: &str, located: &[Located], tracker: Found<Vec<Suspect>>) -> Found<Vec<Suspect>> {
+pub async fn join(
+    mirror: &Mirror,
+    commit: &str,
+    located: &[Located],
+    tracker: Found<Vec<Suspect>>,
+) -> Found<Vec<Suspect>> {
     let (mut suspects, mut sources) = (Vec::<Suspect>::new(), Vec::new());
     let why_not = match tracker {
         Found::Here { value, from } => {
@@ -35,7 +42,7 @@ pub async fn join(mirror: &Mirror, commit: &str, located: &[Located], tracker: F
     suspects.truncate(MOST);
     for suspect in &mut suspects {
         // The tracker may name a commit of another repository, or one that was rebased away.
-        suspect.diff = objects::commit_diff(mirror, &suspect.commit, DIFF_BYTES).await.unwrap_or_default();
+        suspect.diff = diff_of(mirror, &suspect.commit).await.unwrap_or_default();
     }
     if suspects.is_empty() {
         return Found::missing(format!("{why_not}, and no line of an in-app frame could be blamed"));
@@ -45,13 +52,19 @@ pub async fn join(mirror: &Mirror, commit: &str, located: &[Located], tracker: F
     Found::Here { value: suspects, from }
 }
 
+/// What a commit changed against its first parent; `None` where the mirror does not hold it.
+async fn diff_of(mirror: &Mirror, commit: &str) -> Option<String> {
+    let info = objects::commit_info(mirror, commit).await.ok()?;
+    objects::diff(mirror, info.parents.first()?, commit, DIFF_BYTES).await.ok()
+}
+
 /// The commits that last changed the frames' lines, newest first.
 async fn blamed(mirror: &Mirror, commit: &str, located: &[Located]) -> Vec<Suspect> {
     let mut suspects: Vec<Suspect> = Vec::new();
     for place in located.iter().take(FRAMES) {
         // Neighbours count too: an error often shows one line after the one that caused it.
         let lines: Vec<u32> = (place.line.saturating_sub(2).max(1)..=place.line.saturating_add(1)).collect();
-        let Ok(blamed) = objects::blame(mirror, commit, &place.path, &lines).await else { continue };
+        let Ok(blamed) = objects::blame(mirror, commit, &place.path, &lines, MOST_COMMITS).await else { continue };
         for line in blamed {
             let here = format!("{}:{}", place.path, line.line);
             match suspects.iter_mut().find(|known| known.commit == line.commit) {

@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 use super::prepare::{Ground, Site};
 use super::{Desk, Halt};
 use crate::config::ProjectConfig;
-use crate::git::checkout::{self, Options};
+use crate::git::checkout::{self, Extras, Submodules};
 use crate::job::Stage;
 use crate::process::Terms;
 use crate::proof::{self, Bench, TestPlan, TestRun, detect};
@@ -28,9 +28,13 @@ pub(super) fn plan_for(project: Option<&ProjectConfig>, checkout: &Path) -> Opti
 }
 
 /// Submodules and LFS are the project's own choice; related repositories are there to be read.
-pub(super) fn options_for(site: &Site, ground: &Ground) -> Options {
+pub(super) fn extras_for(desk: &Desk, site: &Site, ground: &Ground) -> Extras {
     let own = site.id == ground.home.id;
-    Options { lfs: own && ground.project.lfs, submodules: own && ground.project.submodules }
+    let submodules = || Submodules { remote: site.remote.clone(), mirrors: desk.seams.config.data_dir.mirrors() };
+    Extras {
+        lfs: (own && ground.project.lfs).then(|| site.remote.clone()),
+        submodules: (own && ground.project.submodules).then(submodules),
+    }
 }
 
 /// Checks a commit out afresh, for tests `before` or `after` the change.
@@ -46,7 +50,7 @@ pub(super) async fn check_out(
     if let Some(parent) = dest.parent() {
         std::fs::create_dir_all(parent).map_err(|error| cannot_make(&error))?;
     }
-    checkout::checkout(&desk.git()?, &site.mirror, &site.remote, commit, &dest, &options_for(site, ground)).await?;
+    checkout::checkout(&desk.git()?, &site.mirror, commit, &dest, &extras_for(desk, site, ground)).await?;
     Ok(dest)
 }
 

@@ -67,14 +67,6 @@ impl Journal {
         self.write(stage, EventKind::Problem, text).await
     }
 
-    /// Notes the end.
-    ///
-    /// # Errors
-    /// As [`Journal::enter`].
-    pub async fn outcome(&self, stage: Stage, text: &str) -> Result<(), StoreError> {
-        self.write(stage, EventKind::Outcome, text).await
-    }
-
     async fn write(&self, stage: Stage, kind: EventKind, text: &str) -> Result<(), StoreError> {
         let Some((store, lease)) = &self.kept else { return Ok(()) };
         store.record(lease, &[NewEvent { stage, kind, text: self.redactor.text(text) }]).await

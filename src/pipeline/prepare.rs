@@ -120,11 +120,11 @@ pub async fn fetch_all(
     let project = match own_file(&home).await? {
         None => project.clone(),
         Some(Ok(file)) => {
-            journal.note(Stage::Mirror, &format!("{} has a `{}`", home.id, repository_file::NAME)).await?;
+            journal.note(Stage::Mirror, &format!("{} has a `{}`", home.id, repository_file::FILE_NAME)).await?;
             file.fill(project)
         }
         Some(Err(error)) => {
-            let text = format!("the `{}` of {} is not used: {error}", repository_file::NAME, home.id);
+            let text = format!("the `{}` of {} is not used: {error}", repository_file::FILE_NAME, home.id);
             journal.problem(Stage::Mirror, &text).await?;
             project.clone()
         }
@@ -147,10 +147,11 @@ async fn fetch(seams: &Seams, name: &str, cancel: &CancellationToken) -> Result<
 
 /// The repository's own settings, from its default branch only: a branch is what an agent may have written.
 async fn own_file(home: &Site) -> Result<Option<Result<RepositoryFile, String>>, Halt> {
-    let bytes = objects::read_file(&home.mirror, &home.head, repository_file::NAME, repository_file::MOST_BYTES).await?;
+    let bytes =
+        objects::read_file(&home.mirror, &home.head, repository_file::FILE_NAME, repository_file::LARGEST + 1).await?;
     Ok(bytes.map(|bytes| {
         let text = String::from_utf8(bytes).map_err(|_| "it is not UTF-8".to_owned())?;
-        RepositoryFile::parse(&text).map_err(|error| error.to_string())
+        repository_file::parse(&text).map_err(|error| error.to_string())
     }))
 }
 
@@ -174,7 +175,9 @@ pub async fn evidence(desk: &Desk, ground: &Ground) -> Result<Result<Evidence, O
     for line in summary(gathered.context.get()) {
         desk.journal.note(Stage::Context, &line).await?;
     }
-    desk.journal.note(Stage::Context, &format!("works on {}: {}", short(&gathered.base.commit), gathered.base.why)).await?;
+    desk.journal
+        .note(Stage::Context, &format!("works on {}: {}", short(&gathered.base.commit), gathered.base.why))
+        .await?;
     desk.save("evidence", &(gathered.context.get(), &gathered.base)).await?;
     Ok(Ok(gathered))
 }
@@ -214,7 +217,10 @@ async fn choose_base(ground: &Ground, release_commit: Option<&str>) -> Result<Ba
         return Ok(head(format!("{branch}, since the commit of the failing release is not known")));
     };
     let Some(commit) = home.mirror.resolve(named).await? else {
-        return Ok(head(format!("{branch}, since the failing release's commit {} is not in the repository", short(named))));
+        return Ok(head(format!(
+            "{branch}, since the failing release's commit {} is not in the repository",
+            short(named)
+        )));
     };
     if home.mirror.is_ancestor(&commit, &home.head).await? {
         return Ok(BaseCommit { commit, why: "the commit of the failing release".to_owned() });

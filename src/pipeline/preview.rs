@@ -34,10 +34,10 @@ pub async fn preview(
     let evidence = prepare::gather(seams, alert, deliveries, &ground).await?;
     let lease = Lease { job: JobId(0), fence: 0, owner: String::new() };
     let workspace = Workspace::at(&seams.config.data_dir.work(), &lease);
-    let brief = brief::fix_brief(seams, &ground, &evidence, None, None, &workspace);
+    let brief = brief::fix_brief(seams, &ground, &evidence, None, None, &workspace)?;
     if let Some(dir) = context_dir {
         folder::write_context_folder(dir, &evidence.context, &[])
             .map_err(|error| Halt::broken(format!("cannot write {}: {error}", dir.display())))?;
     }
-    seams.prompts.fix(&brief, &seams.redactor).map_err(|error| Halt::broken(error.to_string()))
+    seams.prompts.fix(&seams.redactor, &brief).map_err(|error| Halt::broken(error.to_string()))
 }

@@ -3,7 +3,6 @@
 //! Invariant: the agent's change is a pinned commit in our mirror, and saved, before anything else is done with it; no
 //! later crash makes the agent run again.
 
-use serde::{Deserialize, Serialize};
 use super::prepare::{Evidence, Ground, Site, short};
 use super::{Desk, Halt, bench, brief};
 use crate::agent::handback::{AgentVerdict, Handback};
@@ -11,13 +10,14 @@ use crate::agent::{self, AgentRun, Places, profile};
 use crate::clock;
 use crate::config::AgentConfig;
 use crate::git::checkout;
-use crate::git::objects::{self, Change, CommitInfo, Rules};
+use crate::git::objects::{self, Change, CommitInfo, Rules, Snapshot, SnapshotError};
 use crate::job::Stage;
 use crate::outcome::{Abstained, Outcome};
 use crate::process::{Ended, Stop};
 use crate::prompt::folder;
 use crate::proof::{self, TestPlan, TestResult, TestRun, detect};
 use crate::workspace::Workspace;
+use serde::{Deserialize, Serialize};
 
 /// What the agent came up with, as objects in our mirrors.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -51,13 +51,16 @@ pub(super) struct Changed {
     pub(super) changes: Vec<Change>,
 }
 
+/// Most bytes of all changed files together.
+const MOST_BYTES: u64 = 64 << 20;
+
 /// A checkout that the agent may change.
 struct Tree<'a> {
     site: &'a Site,
     base: String,
     dir: std::path::PathBuf,
     /// The tree after our own setup, before the agent; its difference to the base is not the agent's.
-    before: String,
+    before: Snapshot,
 }
 
 /// From the evidence to the agent's change.
@@ -87,7 +90,8 @@ pub(super) async fn fix(desk: &Desk, ground: &Ground, evidence: &Evidence) -> Re
     };
     let baseline = baseline(desk, ground, evidence, &plan, &workspace).await?;
 
-    let mut trees = vec![tree(desk, &ground.home, &evidence.base.commit, workspace.repository(), Some(&plan), &workspace).await?];
+    let mut trees =
+        vec![tree(desk, &ground.home, &evidence.base.commit, workspace.repository(), Some(&plan), &workspace).await?];
     for site in &ground.related {
         trees.push(tree(desk, site, &site.head, workspace.related(&site.id.to_string()), None, &workspace).await?);
     }
@@ -101,7 +105,7 @@ pub(super) async fn fix(desk: &Desk, ground: &Ground, evidence: &Evidence) -> Re
         Ok(handback) => handback,
         Err(why) => return Ok(Err(Outcome::Abstained { why })),
     };
-    let changed = match take_changes(desk, evidence, handback.as_ref(), &trees).await? {
+    let changed = match take_changes(desk, &agent_name, evidence, handback.as_ref(), &trees).await? {
         Ok(changed) => changed,
         Err(why) => return Ok(Err(Outcome::Abstained { why })),
     };
@@ -116,11 +120,16 @@ pub(super) async fn fix(desk: &Desk, ground: &Ground, evidence: &Evidence) -> Re
     Ok(Ok(fix))
 }
 
-async fn check_out(desk: &Desk, site: &Site, commit: &str, dest: &std::path::Path, ground: &Ground) -> Result<(), Halt> {
-    let options = bench::options_for(site, ground);
-    checkout::checkout(&desk.git()?, &site.mirror, &site.remote, commit, dest, &options).await?;
-    desk.journal.note(Stage::Checkout, &format!("{} at {}", site.id, short(commit))).await
-        .map_err(Halt::from)
+async fn check_out(
+    desk: &Desk,
+    site: &Site,
+    commit: &str,
+    dest: &std::path::Path,
+    ground: &Ground,
+) -> Result<(), Halt> {
+    let extras = bench::extras_for(desk, site, ground);
+    checkout::checkout(&desk.git()?, &site.mirror, commit, dest, &extras).await?;
+    desk.journal.note(Stage::Checkout, &format!("{} at {}", site.id, short(commit))).await.map_err(Halt::from)
 }
 
 async fn baseline(
@@ -171,15 +180,11 @@ async fn tree<'a>(
             return Err(Halt::broken(what));
         }
     }
-    let before = objects::snapshot(&site.mirror, base, &dir, &generous()).await.map_err(|refusal| {
-        Halt::broken(format!("the checkout of {} cannot be read after its setup: {refusal}", site.id))
+    // What the setup leaves behind is not published, so it is only read, not judged.
+    let before = objects::snapshot(&site.mirror, base, &dir, &Rules::for_setup()).await.map_err(|error| {
+        Halt::broken(format!("the checkout of {} cannot be read after its setup: {error}", site.id))
     })?;
-    Ok(Tree { site, base: base.to_owned(), dir, before: before.tree })
-}
-
-/// What the setup leaves behind is not published, so it is only read, not judged.
-fn generous() -> Rules {
-    Rules { max_file: u64::MAX, max_files: usize::MAX, max_total: u64::MAX }
+    Ok(Tree { site, base: base.to_owned(), dir, before })
 }
 
 async fn write_prompt(
@@ -190,8 +195,9 @@ async fn write_prompt(
     baseline: &TestRun,
     workspace: &Workspace,
 ) -> Result<String, Halt> {
-    let brief = brief::fix_brief(&desk.seams, ground, evidence, Some(plan), Some(baseline), workspace);
-    let prompt = desk.seams.prompts.fix(&brief, &desk.seams.redactor).map_err(|error| Halt::broken(error.to_string()))?;
+    let brief = brief::fix_brief(&desk.seams, ground, evidence, Some(plan), Some(baseline), workspace)?;
+    let prompt =
+        desk.seams.prompts.fix(&desk.seams.redactor, &brief).map_err(|error| Halt::broken(error.to_string()))?;
     let write = || -> std::io::Result<()> {
         folder::write_context_folder(&workspace.context(), &evidence.context, &[])?;
         std::fs::write(workspace.prompt_file(), prompt.as_str())
@@ -226,7 +232,11 @@ async fn run_agent(
     // The keeper ends when the last sender is gone.
     let _ = keeper.await;
     let run = run.map_err(|error| Halt::broken(format!("agent `{name}`: {error}; `patchwright doctor` checks it")))?;
-    let leftovers = if run.leftovers == 0 { String::new() } else { format!("; {} processes it left behind were ended", run.leftovers) };
+    let leftovers = if run.leftovers == 0 {
+        String::new()
+    } else {
+        format!("; {} processes it left behind were ended", run.leftovers)
+    };
     let text = format!("agent `{name}` {} after {:.1} s{leftovers}", run.ended, run.took.as_secs_f64());
     desk.journal.note(Stage::Agent, &text).await?;
     Ok(run)
@@ -247,7 +257,10 @@ async fn judge(desk: &Desk, run: &AgentRun) -> Result<Result<Option<Handback>, A
         Ended::Exit(0) => {}
         // Exit codes of agents mean little; a result file says that it came to its own end.
         Ended::Exit(code) if handback.is_none() => {
-            let what = format!("it ended with exit code {code} and left no result; its last words: {}", redact(&run.last_words));
+            let what = format!(
+                "it ended with exit code {code} and left no result; its last words: {}",
+                redact(&run.last_words)
+            );
             return Ok(Err(Abstained::AgentFailed { what }));
         }
         Ended::Exit(_) => {}
@@ -272,35 +285,41 @@ async fn judge(desk: &Desk, run: &AgentRun) -> Result<Result<Option<Handback>, A
 /// Reads every tree as objects and commits what the agent changed in it.
 async fn take_changes(
     desk: &Desk,
+    agent: &str,
     evidence: &Evidence,
     handback: Option<&Handback>,
     trees: &[Tree<'_>],
 ) -> Result<Result<Vec<Changed>, Abstained>, Halt> {
     let settings = &desk.seams.config.git;
-    let rules = Rules { max_file: settings.max_file.0, max_files: settings.max_files, max_total: 64 << 20 };
     let mut changed = Vec::new();
     for tree in trees {
         let mirror = &tree.site.mirror;
-        let after = match objects::snapshot(mirror, &tree.before, &tree.dir, &rules).await {
-            Ok(after) => after,
-            Err(refusal) if refusal.is_about_the_change() => {
+        let leave_out = tree.before.left_out.clone();
+        let rules = Rules { leave_out, ..Rules::strict(settings.max_file.0, settings.max_files, MOST_BYTES) };
+        let taken = async {
+            let after = objects::snapshot(mirror, &tree.before.tree, &tree.dir, &rules).await?;
+            objects::between(mirror, &tree.before.tree, &after.tree, &tree.base).await
+        };
+        let applied = match taken.await {
+            Ok(applied) => applied,
+            Err(SnapshotError::Refused(refusal)) => {
                 return Ok(Err(Abstained::Unpublishable { what: format!("{}: {refusal}", tree.site.id) }));
             }
-            Err(refusal) => return Err(Halt::broken(refusal.to_string())),
+            Err(SnapshotError::Failed(error)) => return Err(error.into()),
         };
-        if after.changes.is_empty() {
+        if objects::changes(mirror, &tree.base, &applied.tree).await?.is_empty() {
             continue;
         }
-        let published = objects::between(mirror, &tree.before, &after.tree, &tree.base).await?;
-        let text = brief::commit_message(&desk.seams, &desk.job, evidence, handback)?;
+        let text = brief::commit_message(&desk.seams, desk.job.id, agent, evidence, handback)?;
         let info = CommitInfo {
             author_name: settings.author_name.clone(),
             author_email: settings.author_email.clone(),
             message: text.into_inner(),
             at: clock::now(),
         };
-        let commit = objects::commit(mirror, &published, &tree.base, &info).await?;
-        objects::pin(mirror, &commit, &format!("refs/patchwright/job-{}/run-{}", desk.job.id, desk.lease.fence)).await?;
+        let commit = objects::commit(mirror, &applied.tree, &tree.base, &info).await?;
+        objects::pin(mirror, &commit, &format!("refs/patchwright/job-{}/run-{}", desk.job.id, desk.lease.fence))
+            .await?;
         let changes = objects::changes(mirror, &tree.base, &commit).await?;
         let text = format!("{}: {} files changed, kept as commit {}", tree.site.id, changes.len(), short(&commit));
         desk.journal.note(Stage::Agent, &text).await?;

@@ -2,9 +2,9 @@
 //!
 //! Invariant: asks, never writes; a forge that cannot be asked is an error, never a "go".
 
+use crate::alert::Reason;
 use crate::forge::{Forge, ForgeError, PullRequestState, RepositoryId};
 use crate::job::Job;
-use crate::alert::Reason;
 use crate::outcome::{Abstained, Ignored, Outcome};
 use crate::store::{KnownPullRequest, Store, StoreError};
 

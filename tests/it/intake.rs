@@ -2,6 +2,10 @@
 //!
 //! Invariant: no clock is waited for; every wait is for an event and has a deadline.
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "clippy.toml allows them in tests; these are the helpers of tests")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "clippy.toml allows them in tests; these are the helpers of tests"
+)]
 
 mod webhooks;

@@ -94,7 +94,8 @@ const LAST_DAY: i64 = 1_795_161_600;
 pub(super) fn make(path: &Path) -> anyhow::Result<Sample> {
     let mut options = RepositoryInitOptions::new();
     options.bare(true).initial_head("main").external_template(false);
-    let repository = Repository::init_opts(path, &options).with_context(|| format!("cannot make {}", path.display()))?;
+    let repository =
+        Repository::init_opts(path, &options).with_context(|| format!("cannot make {}", path.display()))?;
     let (mut commits, mut tree, mut parent) = (Vec::new(), None, None);
     for step in &HISTORY {
         let base = match tree {
@@ -109,10 +110,18 @@ pub(super) fn make(path: &Path) -> anyhow::Result<Sample> {
         let email = format!("{}@shop.example", step.author.split(' ').next().unwrap_or_default().to_lowercase());
         let at = Time::new(LAST_DAY - step.days_ago * 86_400, 0);
         let author = Signature::new(step.author, &email, &at)?;
-        let parents: Vec<git2::Commit<'_>> = parent.map(|id| repository.find_commit(id)).transpose()?.into_iter().collect();
+        let parents: Vec<git2::Commit<'_>> =
+            parent.map(|id| repository.find_commit(id)).transpose()?.into_iter().collect();
         let parents: Vec<&git2::Commit<'_>> = parents.iter().collect();
         let message = format!("{}\n", step.subject);
-        let id = repository.commit(Some("refs/heads/main"), &author, &author, &message, &repository.find_tree(new)?, &parents)?;
+        let id = repository.commit(
+            Some("refs/heads/main"),
+            &author,
+            &author,
+            &message,
+            &repository.find_tree(new)?,
+            &parents,
+        )?;
         commits.push(Commit { id: id.to_string(), subject: step.subject });
         (tree, parent) = (Some(new), Some(id));
     }

@@ -53,7 +53,10 @@ async fn access(config: &Config, forge: &dyn Forge) -> Finding {
     let Access { identity, scopes, expires } = access;
     let until = expires.map(|expires| format!("; the token ends {expires}")).unwrap_or_default();
     match scopes {
-        Some(scopes) if config.forge.kind == ForgeKind::Github && !scopes.iter().any(|scope| scope == "repo" || scope == "public_repo") => {
+        Some(scopes)
+            if config.forge.kind == ForgeKind::Github
+                && !scopes.iter().any(|scope| scope == "repo" || scope == "public_repo") =>
+        {
             Finding::Bad(format!(
                 "token of {identity} has the scopes [{}]; a classic token needs `repo`, a fine-grained one *Contents: write* and \
                  *Pull requests: write*{until}",
@@ -76,9 +79,7 @@ async fn repository(forge: &dyn Forge, name: &str, own: bool) -> Finding {
         Ok(info) if info.can_push == Some(false) && own => {
             Finding::Bad("the token may not push to it; give it *Contents: write*".to_owned())
         }
-        Ok(info) if info.id != id => {
-            Finding::Look(format!("it is called {} now; change the configuration", info.id))
-        }
+        Ok(info) if info.id != id => Finding::Look(format!("it is called {} now; change the configuration", info.id)),
         Ok(info) => Finding::Good(format!("default branch `{}`", info.default_branch)),
     }
 }
@@ -89,11 +90,15 @@ async fn sentry_project(config: &Config, sentry: &Sentry, project: &ProjectConfi
         None => (config.sentry.org.as_deref(), project.sentry.as_str()),
     };
     let Some(org) = org else {
-        return Finding::Look("its organisation is not known; set SENTRY_ORG, or write `sentry = \"org/slug\"`".to_owned());
+        return Finding::Look(
+            "its organisation is not known; set SENTRY_ORG, or write `sentry = \"org/slug\"`".to_owned(),
+        );
     };
     match sentry.project_exists(org, slug).await {
         Ok(true) => Finding::Good(format!("{org}/{slug} is visible to the token")),
-        Ok(false) => Finding::Bad(format!("{org}/{slug} is not there or not visible to the token; check the slug in Sentry's settings")),
+        Ok(false) => Finding::Bad(format!(
+            "{org}/{slug} is not there or not visible to the token; check the slug in Sentry's settings"
+        )),
         Err(error) => Finding::Bad(error.to_string()),
     }
 }

@@ -1,0 +1,183 @@
+//! From what a run found out to what the prompt and the pull request are written from.
+//!
+//! Invariant: observations (exit codes, changed files) come from our own records, claims only from the agent's hand-back.
+
+use std::time::Duration;
+
+use super::finish::Tested;
+use super::prepare::{Evidence, Ground, Site};
+use super::work::{Changed, Fix};
+use super::{Desk, Halt, Seams};
+use crate::agent::handback::Handback;
+use crate::alert::Alert;
+use crate::config::CommandLine;
+use crate::evidence::{Context, Found};
+use crate::job::JobId;
+use crate::process::Ended;
+use crate::prompt::body::PullRequestText;
+use crate::prompt::brief::{Checkout, FixBrief};
+use crate::prompt::facts::{AgentClaims, ChangedFile, PullRequestFacts, RunFacts, TestFacts};
+use crate::prompt::fence::Fence;
+use crate::proof::{TestPlan, TestResult, TestRun};
+use crate::redact::Redacted;
+use crate::workspace::Workspace;
+
+/// What the agent is told.
+pub(super) fn fix_brief<'a>(
+    seams: &Seams,
+    ground: &Ground,
+    evidence: &'a Evidence,
+    plan: Option<&TestPlan>,
+    baseline: Option<&TestRun>,
+    workspace: &Workspace,
+) -> Result<FixBrief<'a>, Halt> {
+    let checkout = |site: &Site, dir| Checkout { name: site.id.to_string(), dir };
+    let related = ground.related.iter().map(|site| checkout(site, workspace.related(&site.id.to_string()))).collect();
+    let fence =
+        Fence::random().map_err(|error| Halt::broken(format!("no randomness for the prompt's fence: {error}")))?;
+    Ok(FixBrief {
+        context: &evidence.context,
+        repository: checkout(&ground.home, workspace.repository()),
+        sub_folder: ground.project.path.clone(),
+        related,
+        context_dir: workspace.context(),
+        result_file: workspace.result_file(),
+        base_commit: evidence.base.commit.clone(),
+        base_why: evidence.base.why.clone(),
+        setup_command: plan.and_then(|plan| plan.setup.as_ref()).map(CommandLine::shown),
+        test_command: plan.map(|plan| plan.test.shown()),
+        baseline: baseline.and_then(run_facts),
+        budget: seams.config.prompt.budget,
+        fence,
+    })
+}
+
+/// One of our runs of the tests; `None` where the tests did not run to their end.
+fn run_facts(run: &TestRun) -> Option<RunFacts> {
+    let code = match run.result {
+        TestResult::Passed => 0,
+        TestResult::Failed { code } => code,
+        TestResult::Infrastructure { .. } => return None,
+    };
+    Some(RunFacts { ended: Ended::Exit(code), took: Duration::from_millis(run.took_ms), tail: run.tail.clone() })
+}
+
+/// Title and body of the pull request for one changed repository.
+pub(super) fn pull_request_text(
+    desk: &Desk,
+    ground: &Ground,
+    evidence: &Evidence,
+    fix: &Fix,
+    changed: &Changed,
+    tested: &[Tested],
+) -> Result<PullRequestText, Halt> {
+    let site =
+        if changed.repository == ground.home.id.to_string() { None } else { site_of(ground, &changed.repository) };
+    let own = tested.iter().filter(|tested| tested.repository == changed.repository);
+    let tests = own.map(|tested| TestFacts {
+        command: tested.after.command.clone(),
+        before: run_facts(&tested.before),
+        after: run_facts(&tested.after),
+    });
+    let changes = changed.changes.iter().map(|change| ChangedFile {
+        path: change.path.clone(),
+        added: change.added as u64,
+        removed: change.removed as u64,
+    });
+    let facts = PullRequestFacts {
+        agent: fix.agent.clone(),
+        claims: claims(fix.handback.as_ref(), &fix.last_words),
+        tests: tests.collect(),
+        changes: changes.collect(),
+        base_commit: changed.base.clone(),
+        base_branch: site.unwrap_or(&ground.home).default_branch.clone(),
+        ..facts(&desk.seams, desk.job.id, evidence)
+    };
+    desk.seams
+        .prompts
+        .pull_request(&desk.seams.redactor, &facts)
+        .map_err(|error| Halt::broken(format!("the pull request cannot be written: {error}")))
+}
+
+fn site_of<'a>(ground: &'a Ground, repository: &str) -> Option<&'a Site> {
+    ground.related.iter().find(|site| site.id.to_string() == repository)
+}
+
+/// The message of the commit, which is made before the tests are run on it.
+pub(super) fn commit_message(
+    seams: &Seams,
+    job: JobId,
+    agent: &str,
+    evidence: &Evidence,
+    handback: Option<&Handback>,
+) -> Result<Redacted<String>, Halt> {
+    let facts =
+        PullRequestFacts { agent: agent.to_owned(), claims: claims(handback, ""), ..facts(seams, job, evidence) };
+    seams
+        .prompts
+        .commit_message(&seams.redactor, &facts)
+        .map_err(|error| Halt::broken(format!("the commit message cannot be written: {error}")))
+}
+
+/// What is the same for every repository of a job.
+fn facts(seams: &Seams, job: JobId, evidence: &Evidence) -> PullRequestFacts {
+    let context = evidence.context.get();
+    let git = &seams.config.git;
+    PullRequestFacts {
+        job,
+        alert: context.alert.clone(),
+        issue: context.issue.value().cloned(),
+        event: context.event.value().cloned(),
+        permalink: permalink(&seams.config.sentry.url, &context.alert),
+        agent: String::new(),
+        claims: AgentClaims::default(),
+        tests: Vec::new(),
+        grade: None,
+        changes: Vec::new(),
+        base_commit: evidence.base.commit.clone(),
+        base_branch: String::new(),
+        suspects: context.suspects.value().cloned().unwrap_or_default(),
+        missing: missing(context),
+        trailers: git.trailers.clone(),
+        sign_off: git.sign_off.then(|| format!("{} <{}>", git.author_name, git.author_email)),
+    }
+}
+
+fn claims(handback: Option<&Handback>, last_words: &str) -> AgentClaims {
+    let said = |text: &str| Some(text.to_owned()).filter(|text| !text.trim().is_empty());
+    match handback {
+        Some(handback) => AgentClaims {
+            root_cause: said(&handback.root_cause),
+            summary: said(&handback.summary),
+            tests: handback.tests.clone(),
+            confidence: None,
+        },
+        // Without a result file, the diff and the last output speak.
+        None => AgentClaims { summary: said(last_words), ..AgentClaims::default() },
+    }
+}
+
+/// The parts of the evidence that could not be had, a sentence each.
+fn missing(context: &Context) -> Vec<String> {
+    fn why<T>(name: &str, found: &Found<T>) -> Option<String> {
+        match found {
+            Found::Here { .. } => None,
+            Found::Missing { why } => Some(format!("{name}: {why}")),
+        }
+    }
+    let parts = [
+        why("issue", &context.issue),
+        why("event", &context.event),
+        why("trace", &context.trace),
+        why("suspect commits", &context.suspects),
+        why("code at the frames", &context.code),
+    ];
+    parts.into_iter().flatten().collect()
+}
+
+/// Our own address of the issue: what an event brings may lead anywhere.
+fn permalink(base: &str, alert: &Alert) -> Option<url::Url> {
+    let mut address: url::Url = base.parse().ok()?;
+    address.path_segments_mut().ok()?.pop_if_empty().extend(["organizations", &alert.org, "issues", &alert.issue, ""]);
+    Some(address)
+}
