@@ -97,8 +97,7 @@ pub fn read_payload(body: &[u8], default_org: Option<&str>) -> Result<Meaning, B
     if let Some(issue) = data.issue.as_ref().or(payload.bare_issue.as_ref()) {
         return from_issue(issue, Reason::Requested, default_org);
     }
-    let what =
-        shown.map_or("the file holds neither a webhook nor an issue nor an event of Sentry's", Resource::why_not);
+    let what = shown.map_or("nothing in it names an issue of Sentry's", Resource::why_not);
     Ok(close(what.to_owned()))
 }
 
