@@ -3,8 +3,8 @@
 //! Invariant: a `Redacted<T>` is made only here; writers of logs, database, prompts and pull requests take nothing else.
 //!
 //! Three layers, each for what the one before it cannot know: the secrets that this process holds, exactly and in their
-//! usual encodings ([`known`]); tokens by their published shape ([`shapes`]); values by the name they are given
-//! ([`assignments`] in text, [`keys`] in JSON). What is found becomes `[redacted:KIND]`, which tells neither the length
+//! usual encodings (`known`); tokens by their published shape (`shapes`); values by the name they are given
+//! (`assignments` in text, `keys` in JSON). What is found becomes `[redacted:KIND]`, which tells neither the length
 //! nor the value. Two personal layers more are for text that outsiders' data went into; see [`Redactor::personal`].
 
 mod assignments;

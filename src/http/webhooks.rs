@@ -73,7 +73,7 @@ fn check_type(headers: &HeaderMap) -> Result<(), Problem> {
         .is_some_and(|media_type| media_type.trim().eq_ignore_ascii_case("application/json"));
     if !media_type || headers.contains_key(header::CONTENT_ENCODING) {
         let error = "send the body as application/json, not encoded";
-        return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, error).then(Then::Reconnect));
+        return Err(refused(StatusCode::UNSUPPORTED_MEDIA_TYPE, error).then(Then::Reconnect));
     }
     Ok(())
 }
@@ -83,7 +83,7 @@ fn only<'a>(headers: &'a HeaderMap, name: &str) -> Result<Option<&'a axum::http:
     let mut values = headers.get_all(name).iter();
     match (values.next(), values.next()) {
         (value, None) => Ok(value),
-        _ => Err(Problem::new(StatusCode::BAD_REQUEST, format!("more than one {name} header")).then(Then::Reconnect)),
+        _ => Err(refused(StatusCode::BAD_REQUEST, format!("more than one {name} header")).then(Then::Reconnect)),
     }
 }
 
@@ -96,7 +96,7 @@ async fn read_body(body: axum::body::Body, limit: usize, settings: &Server) -> R
         }
         Err(_) => {
             let error = format!("the body did not arrive within {}", settings.body_timeout);
-            Err(Problem::new(StatusCode::REQUEST_TIMEOUT, error).then(Then::Reconnect))
+            Err(refused(StatusCode::REQUEST_TIMEOUT, error).then(Then::Reconnect))
         }
     }
 }
@@ -113,7 +113,7 @@ fn resource(headers: &HeaderMap) -> Result<String, Problem> {
         .map(ToOwned::to_owned)
         .ok_or_else(|| {
             let error = format!("the {} header is missing or not a word", webhook::RESOURCE_HEADER);
-            Problem::new(StatusCode::BAD_REQUEST, error)
+            refused(StatusCode::BAD_REQUEST, error)
         })
 }
 
@@ -121,7 +121,7 @@ fn resource(headers: &HeaderMap) -> Result<String, Problem> {
 fn intent(config: &Config, resource: &str, delivery: &RawDelivery) -> Result<Intent, Problem> {
     let sentry = &config.sentry;
     let meaning = webhook::read(resource, &delivery.0, sentry.org.as_deref(), sentry.start_on_error)
-        .map_err(|error| Problem::new(StatusCode::BAD_REQUEST, error.to_string()).because(error))?;
+        .map_err(|error| refused(StatusCode::BAD_REQUEST, error.to_string()))?;
     Ok(match meaning {
         Meaning::Close(why) => Intent::Close(Outcome::Ignored { why }),
         Meaning::Work(alert) => match triage::admit(config, &alert) {
@@ -172,13 +172,19 @@ fn receipt(accepted: &Accepted) -> Response {
     (status, Json(Receipt { delivery: accepted.delivery, outcome, job, message })).into_response()
 }
 
+/// A refusal whose reason is safe for both the sender and the log: Sentry does not send again, so an operator has to see it.
+fn refused(status: StatusCode, error: impl Into<String>) -> Problem {
+    let error = error.into();
+    Problem::new(status, error.clone()).because(error)
+}
+
 /// Every failed check of the signature gets this one answer.
 fn unauthorized(cause: signature::SignatureError) -> Problem {
     Problem::new(StatusCode::UNAUTHORIZED, "not signed with an active secret").because(cause)
 }
 
 fn too_large(limit: usize) -> Problem {
-    Problem::new(StatusCode::PAYLOAD_TOO_LARGE, format!("the body is larger than {limit} bytes")).then(Then::Reconnect)
+    refused(StatusCode::PAYLOAD_TOO_LARGE, format!("the body is larger than {limit} bytes")).then(Then::Reconnect)
 }
 
 fn unavailable(cause: impl std::fmt::Display) -> Problem {
