@@ -188,3 +188,20 @@ pub async fn run_tool(
 ) -> Result<ToolOutput, ProcessError> {
     tool::run(program, timeout, cancel).await
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_program_in_a_log_shows_no_value_of_a_variable_and_no_input() {
+        let program = Program {
+            argv: vec!["agent".into(), "--fast".into()],
+            dir: "/work".into(),
+            env: [("API_KEY".to_owned(), "canary-1".to_owned())].into(),
+            stdin: b"canary-2".to_vec(),
+        };
+        let shown = r#"Program { argv: ["agent", "--fast"], dir: "/work", env: ["API_KEY"], stdin: 8 bytes }"#;
+        assert_eq!(format!("{program:?}"), shown);
+    }
+}

@@ -40,7 +40,7 @@ pub(super) async fn run(
     let (too_much, overflow) = oneshot::channel();
     let close = CancellationToken::new();
     let _feeding = spawn(feed(stdin, program.stdin.clone()));
-    let out = spawn(collect(out, too_much, close.clone()));
+    let out = spawn(collect(out, STDOUT_MAX, too_much, close.clone()));
     let err = spawn(transcribe(err, None, watch::channel(0).0, close.clone()));
 
     let stop = tokio::select! {
@@ -101,19 +101,20 @@ impl Drop for Group {
     }
 }
 
-/// Reads all, up to the limit; where there is more, it is not read but reported at once, and `None` is given.
+/// Reads all, at most `limit`; where there is more, it is not read but reported at once, and `None` is given.
 async fn collect(
     pipe: impl AsyncRead + Unpin,
+    limit: Size,
     too_much: oneshot::Sender<()>,
     close: CancellationToken,
 ) -> Option<Vec<u8>> {
     let mut all = Vec::new();
-    let mut pipe = pipe.take(STDOUT_MAX.0 + 1);
+    let mut pipe = pipe.take(limit.0.saturating_add(1));
     tokio::select! {
         _ = pipe.read_to_end(&mut all) => {},
         () = close.cancelled() => {},
     }
-    if u64::try_from(all.len()).is_ok_and(|length| length <= STDOUT_MAX.0) {
+    if u64::try_from(all.len()).is_ok_and(|length| length <= limit.0) {
         return Some(all);
     }
     let _ = too_much.send(());
@@ -129,4 +130,20 @@ fn end_of(status: ExitStatus) -> Ended {
 
 fn not_started(program: &Program, source: std::io::Error) -> ProcessError {
     ProcessError::NotStarted { program: program.argv.first().cloned().unwrap_or_default(), source }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_fits_is_given_whole_and_what_does_not_is_reported_at_once() {
+        let (too_much, mut overflow) = oneshot::channel();
+        let close = CancellationToken::new();
+        assert_eq!(collect(&b"four"[..], Size(4), too_much, close.clone()).await, Some(b"four".to_vec()));
+        assert!(overflow.try_recv().is_err());
+        let (too_much, overflow) = oneshot::channel();
+        assert_eq!(collect(tokio::io::repeat(0), Size(1 << 20), too_much, close).await, None);
+        assert_eq!(overflow.await, Ok(()));
+    }
 }

@@ -46,8 +46,8 @@ impl Tail {
     pub(super) fn text(&self) -> String {
         let start = self.bytes.len().saturating_sub(TAIL);
         let kept = self.bytes.get(start..).unwrap_or_default();
-        let continued =
-            if start == 0 { 0 } else { kept.iter().take(3).take_while(|byte| **byte & 0xC0 == 0x80).count() };
+        let is_cut = u64::try_from(kept.len()).is_ok_and(|length| length < self.total);
+        let continued = if is_cut { kept.iter().take(3).take_while(|byte| **byte & 0xC0 == 0x80).count() } else { 0 };
         String::from_utf8_lossy(kept.get(continued..).unwrap_or_default()).into_owned()
     }
 }

@@ -3,9 +3,11 @@
 //! Invariant: every process of a test carries the test's token in its arguments, and each test proves by a walk of
 //! `/proc` that none with its token is left.
 
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test helper that fails fails its test")]
+
 use std::collections::BTreeSet;
 use std::fs;
-use std::io::Read;
+use std::io::{Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -37,8 +39,7 @@ open(sys.argv[2], "w").close()
 time.sleep(600)
 "#;
 /// Starts the daemon and waits until it says that it is there.
-const START_DAEMON: &str =
-    r#"setsid python3 daemon.py "$TOKEN" "$PWD/ready" & while [ ! -e ready ]; do sleep 0.02; done;"#;
+const START_DAEMON: &str = r#"python3 daemon.py "$TOKEN" "$PWD/ready" & while [ ! -e ready ]; do sleep 0.02; done;"#;
 
 /// A folder to run in, whose path is the token.
 struct Stage {
@@ -309,7 +310,7 @@ async fn a_daemon_does_not_outlive_its_program() {
 async fn a_daemon_with_a_wiped_environment_does_not_outlive_its_program() {
     let stage = Stage::new();
     let report =
-        stage.sh(&format!("{} exit 0", START_DAEMON.replace("setsid ", "env -i PATH=\"$PATH\" setsid "))).await;
+        stage.sh(&format!("{} exit 0", START_DAEMON.replacen("python3", "env -i PATH=\"$PATH\" python3", 1))).await;
     assert_eq!((report.ended, report.leftovers), (Ended::Exit(0), 1));
 }
 
@@ -486,12 +487,14 @@ async fn a_cancelled_or_abandoned_tool_is_gone() {
 async fn a_tool_whose_daemon_holds_its_output_is_waited_for_only_briefly() {
     let stage = Stage::new();
     assert!(Command::new("mkfifo").arg(stage.folder.path().join("end")).status().unwrap().success());
-    // In a session of its own and so out of reach; it ends when the test opens the other side of its pipe.
-    let script = r#"setsid sh -c 'read line < end' "$TOKEN" & echo done"#;
+    // In a session of its own and so out of reach; it ends when the test writes to its pipe.
+    let script =
+        r#"setsid sh -c 'touch up; read line < end' "$TOKEN" & while [ ! -e up ]; do sleep 0.02; done; echo done"#;
     let output = tool(&stage, script, DEADLINE).await;
-    assert_eq!((output.ended, output.stdout.as_slice()), (Ended::Exit(0), &b"done\n"[..]));
-    fs::write(stage.folder.path().join("end"), "\n").unwrap();
+    let mut end = fs::OpenOptions::new().read(true).write(true).open(stage.folder.path().join("end")).unwrap();
+    end.write_all(b"\n").unwrap();
     stage.assert_gone().await;
+    assert_eq!((output.ended, output.stdout.as_slice()), (Ended::Exit(0), &b"done\n"[..]));
 }
 
 #[tokio::test]
