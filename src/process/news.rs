@@ -8,13 +8,13 @@ use std::str::FromStr;
 /// One piece of news, in the order in which they come.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum News {
+    /// All walls are up and the program is about to be started. Said before it is, as it may kill us in its first instant.
+    Ready,
     /// The program could not be started; nothing follows.
     Failed {
         /// The system's error number.
         errno: i32,
     },
-    /// The program runs.
-    Started,
     /// The program ended by itself with this code.
     Exit(i32),
     /// A signal ended the program.
@@ -29,8 +29,8 @@ pub(super) enum News {
 impl fmt::Display for News {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Ready => f.write_str("ready"),
             Self::Failed { errno } => write!(f, "failed {errno}"),
-            Self::Started => f.write_str("started"),
             Self::Exit(code) => write!(f, "exit {code}"),
             Self::Signal(signal) => write!(f, "signal {signal}"),
             Self::Gone { leftovers } => write!(f, "gone {leftovers}"),
@@ -49,8 +49,8 @@ impl FromStr for News {
         let (word, value) = line.split_once(' ').unwrap_or((line, ""));
         let number = || value.parse().map_err(|_| NoNews);
         match word {
+            "ready" if value.is_empty() => Ok(Self::Ready),
             "failed" => Ok(Self::Failed { errno: number()? }),
-            "started" if value.is_empty() => Ok(Self::Started),
             "exit" => Ok(Self::Exit(number()?)),
             "signal" => Ok(Self::Signal(number()?)),
             "gone" => Ok(Self::Gone { leftovers: value.parse().map_err(|_| NoNews)? }),
@@ -66,7 +66,7 @@ mod tests {
     #[test]
     fn news_survive_the_way() {
         let all =
-            [News::Failed { errno: 8 }, News::Started, News::Exit(255), News::Signal(9), News::Gone { leftovers: 200 }];
+            [News::Failed { errno: 8 }, News::Ready, News::Exit(255), News::Signal(9), News::Gone { leftovers: 200 }];
         for news in all {
             assert_eq!(news.to_string().parse(), Ok(news));
         }
@@ -74,8 +74,7 @@ mod tests {
 
     #[test]
     fn anything_else_is_no_news() {
-        for line in
-            ["", "exit", "exit x", "exit 1 2", "gone -1", "started 3", "thread 'main' panicked at src/main.rs:1"]
+        for line in ["", "exit", "exit x", "exit 1 2", "gone -1", "ready 3", "thread 'main' panicked at src/main.rs:1"]
         {
             assert_eq!(line.parse::<News>(), Err(NoNews), "{line}");
         }

@@ -6,6 +6,9 @@
 //!
 //! Its standard error is no error output but one end of a socket: news go out, and its closing by the other side, also by
 //! the death of the other side, is the order to stop. The program never gets this socket.
+//!
+//! Files that we open are closed on exec. Files that were left open to *us* by whoever started us are passed on, since
+//! nothing in safe Rust closes a file by its number.
 
 use std::collections::HashSet;
 use std::ffi::{OsStr, OsString};
@@ -98,12 +101,12 @@ async fn run(mut command: Command, other_side: UnixStream) -> io::Result<()> {
 
     // Output and error share one pipe, so that their order is kept.
     command.stderr(Stdio::from(io::stdout().as_fd().try_clone_to_owned()?)).process_group(0);
+    tell(&other_side, News::Ready)?;
     let started = command.spawn();
     let program = match started.as_ref().map(Pid::from_child) {
         Ok(program) => program,
         Err(error) => return tell(&other_side, News::Failed { errno: error.raw_os_error().unwrap_or(0) }),
     };
-    tell(&other_side, News::Started)?;
 
     let mut tree = Tree { program, status: None, signalled: HashSet::new() };
     let order_to_stop = async {

@@ -117,12 +117,12 @@ impl Supervised {
     /// Waits until the program has started and ended; `None` where the supervisor ended first.
     async fn ended(&mut self, program: &Program, terms: &Terms) -> Result<Option<Ended>, ProcessError> {
         match self.next().await {
-            Some(News::Started) => Ok(match self.next().await {
-                Some(News::Exit(code)) => Some(Ended::Exit(code)),
-                Some(News::Signal(signal)) => Some(Ended::Signal(signal)),
-                Some(News::Failed { .. } | News::Started | News::Gone { .. }) | None => None,
-            }),
-            Some(News::Failed { errno }) => Err(not_started(program, io::Error::from_raw_os_error(errno))),
+            Some(News::Ready) => match self.next().await {
+                Some(News::Failed { errno }) => Err(not_started(program, io::Error::from_raw_os_error(errno))),
+                Some(News::Exit(code)) => Ok(Some(Ended::Exit(code))),
+                Some(News::Signal(signal)) => Ok(Some(Ended::Signal(signal))),
+                Some(News::Ready | News::Gone { .. }) | None => Ok(None),
+            },
             Some(_) | None => {
                 let reason = "it ended without a word: is this the `patchwright` executable, and may it use prctl(2)?";
                 let supervisor = format!("{} {}", terms.supervisor.display(), supervise::WORD);
