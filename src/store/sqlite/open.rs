@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
-use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{SqlSafeStr, SqliteConnection, SqlitePool};
+use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::{SqlSafeStr, SqlitePool};
 
 use super::{SqliteStore, fault};
 use crate::store::StoreError;
@@ -30,34 +30,35 @@ const APPLICATION_ID: i64 = 0x5057_7274;
 /// See [`SqliteStore::open`].
 pub(super) async fn open(path: &Path) -> Result<SqliteStore, StoreError> {
     let path = std::path::absolute(path).map_err(|error| unavailable("name", path, &error))?;
-    make_private(&path)?;
+    create(&path)?;
 
     let options = SqliteConnectOptions::new()
         .filename(&path)
-        .journal_mode(SqliteJournalMode::Wal)
         // An accepted delivery has to survive a power cut: FULL also syncs the log at each commit.
         .synchronous(SqliteSynchronous::Full)
         .busy_timeout(PATIENCE)
         .foreign_keys(true)
         .pragma("journal_size_limit", WAL_SIZE)
         .pragma("trusted_schema", "OFF");
-
     let pool = SqlitePoolOptions::new().acquire_timeout(PATIENCE).max_lifetime(None).test_before_acquire(false);
-    let writer = connect(&pool.clone().max_connections(1).idle_timeout(None), &options).await?;
-    migrate(&writer, &path).await?;
+    let writer = pool.clone().max_connections(1).idle_timeout(None).connect_with(options.clone()).await?;
     let readers = pool
         .max_connections(MOST_READERS)
         .idle_timeout(Duration::from_secs(60))
         .connect_lazy_with(options.pragma("query_only", "ON"));
+
+    refuse_foreign(&writer, &path).await?;
+    make_private(&path)?;
+    use_write_ahead_log(&writer, &path).await?;
+    migrate(&writer, &path).await?;
     Ok(SqliteStore { writer, readers })
 }
 
-/// Creates the file and its folders where they are not there. SQLite gives its `-wal` and `-shm` files the mode of the
-/// database, so one file's mode is enough where all are new.
+/// Creates the file and its folders where they are not there.
 ///
 /// The file gets its name only when it is closed: SQLite's locks are those of POSIX, which a process loses as soon as it
 /// closes the file anywhere, so a file that may be in use is never opened here.
-fn make_private(path: &Path) -> Result<(), StoreError> {
+fn create(path: &Path) -> Result<(), StoreError> {
     let folder = path.parent().unwrap_or(Path::new("/"));
     DirBuilder::new()
         .recursive(true)
@@ -78,6 +79,12 @@ fn make_private(path: &Path) -> Result<(), StoreError> {
             _ => {}
         }
     }
+    Ok(())
+}
+
+/// Takes the files of a database that was there already from everybody else. In a new one it finds nothing to do: SQLite
+/// gives `-wal` and `-shm` the mode of the database.
+fn make_private(path: &Path) -> Result<(), StoreError> {
     for file in [path.to_owned(), beside(path, "-wal"), beside(path, "-shm")] {
         match take_from_others(&file) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
@@ -96,24 +103,31 @@ fn take_from_others(file: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Connects the pool. A new file becomes a WAL database by a lock that SQLite does not wait for: of several programs that
+/// Makes it a WAL database, which it then stays. That takes a lock for which SQLite does not wait: of several programs that
 /// start at the same moment one gets it, and the others find the work done when they try again.
-async fn connect(pool: &SqlitePoolOptions, options: &SqliteConnectOptions) -> Result<SqlitePool, StoreError> {
+async fn use_write_ahead_log(writer: &SqlitePool, path: &Path) -> Result<(), StoreError> {
     let deadline = Instant::now() + PATIENCE;
-    loop {
-        match pool.clone().connect_with(options.clone()).await {
+    let mode: String = loop {
+        match sqlx::query_scalar("PRAGMA journal_mode = WAL").fetch_one(writer).await {
             Err(error) if fault::is_busy(&error) && Instant::now() < deadline => {
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }
-            result => return Ok(result?),
+            result => break result?,
         }
+    };
+    if mode == "wal" {
+        return Ok(());
     }
+    let place = path.display();
+    Err(StoreError::Unavailable(
+        format!("{place} cannot have a write-ahead log: is it on a network volume? Put it on a disk of this machine")
+            .into(),
+    ))
 }
 
 /// Brings the schema up to date in one transaction, so that two programs may start at the same time.
 async fn migrate(writer: &SqlitePool, path: &Path) -> Result<(), StoreError> {
     let mut transaction = writer.begin_with("BEGIN IMMEDIATE").await?;
-    refuse_foreign(&mut transaction, path).await?;
     // `run` would do the same, but its future is not `Send` for a borrowed connection.
     Migrator::with_migrations(migrations())
         .run_direct(None, &mut *transaction, false)
@@ -134,10 +148,10 @@ fn migrations() -> Vec<Migration> {
     )]
 }
 
-async fn refuse_foreign(connection: &mut SqliteConnection, path: &Path) -> Result<(), StoreError> {
+async fn refuse_foreign(writer: &SqlitePool, path: &Path) -> Result<(), StoreError> {
     let (application, tables): (i64, i64) =
         sqlx::query_as("SELECT application_id, (SELECT count(*) FROM sqlite_schema) FROM pragma_application_id")
-            .fetch_one(connection)
+            .fetch_one(writer)
             .await?;
     if tables > 0 && application != APPLICATION_ID {
         return Err(StoreError::Corrupt(format!(

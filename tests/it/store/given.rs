@@ -30,6 +30,12 @@ impl SqliteFile {
     pub(super) fn new() -> Self {
         Self(tempfile::tempdir().unwrap())
     }
+
+    /// One in memory where the machine has a file system for it, for tests that make hundreds and never ask what a disk
+    /// keeps.
+    pub(super) fn fleeting() -> Self {
+        Self(tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap())
+    }
 }
 
 #[async_trait]

@@ -149,7 +149,7 @@ fn random_histories_end_as_the_model_says() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let config = Config { cases: 200, failure_persistence: None, ..Config::default() };
     TestRunner::new(config)
-        .run(&steps(), |steps| runtime.block_on(replay(&SqliteFile::new(), steps)))
+        .run(&steps(), |steps| runtime.block_on(replay(&SqliteFile::fleeting(), steps)))
         .unwrap_or_else(|failure| panic!("{failure}"));
 }
 

@@ -115,6 +115,7 @@ async fn the_database_of_another_program_is_refused_and_left_alone() {
     let home = tempfile::tempdir().unwrap();
     let path = home.path().join("theirs.db");
     std::fs::write(&path, b"").unwrap();
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o640)).unwrap();
     let mut theirs = raw(&path).await;
     sqlx::query("CREATE TABLE precious (id INTEGER)").execute(&mut theirs).await.unwrap();
     let error = SqliteStore::open(&path).await.unwrap_err();
@@ -122,6 +123,8 @@ async fn the_database_of_another_program_is_refused_and_left_alone() {
     let tables: Vec<String> =
         sqlx::query_scalar("SELECT name FROM sqlite_schema").fetch_all(&mut theirs).await.unwrap();
     assert_eq!(tables, ["precious"]);
+    let journal: String = sqlx::query_scalar("PRAGMA journal_mode").fetch_one(&mut theirs).await.unwrap();
+    assert_eq!((journal.as_str(), mode(&path)), ("delete", 0o640));
 }
 
 #[tokio::test]
