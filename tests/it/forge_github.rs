@@ -84,6 +84,16 @@ async fn a_request_that_was_not_carried_out_is_sent_again_after_a_look() {
 }
 
 #[tokio::test]
+async fn the_last_try_too_is_followed_by_a_look() {
+    let (fake, _sample) = github().await;
+    for fault in [Fault::Drop, Fault::Drop, Fault::DropAfter] {
+        fake.fail_next_at("POST", "/pulls", fault);
+    }
+    client(&fake).open_pull_request(&web(), &from("fix/1")).await.expect("found");
+    assert_eq!((fake.pulls("acme/web").len(), posts(&fake)), (1, 3));
+}
+
+#[tokio::test]
 async fn an_answer_that_is_not_json_does_not_make_a_second_pull_request() {
     let (fake, _sample) = github().await;
     let body = "{ cut".to_owned();
@@ -155,6 +165,17 @@ async fn a_server_that_never_answers_is_given_up_on() {
     fake.fail_next_at("POST", "/pulls", Fault::Hang);
     let forge = client_with(&fake, Some(fake.token()), IMPATIENT);
     forge.open_pull_request(&web(), &from("fix/1")).await.expect("the second try");
+    assert_eq!((fake.pulls("acme/web").len(), posts(&fake)), (1, 2));
+}
+
+#[tokio::test]
+async fn a_server_that_drips_bytes_for_ever_is_given_up_on() {
+    let (fake, _sample) = github().await;
+    fake.fail_next_at("POST", "/pulls", Fault::Drip);
+    let forge = client_with(&fake, Some(fake.token()), IMPATIENT);
+    let (web, new) = (web(), from("fix/1"));
+    let opening = forge.open_pull_request(&web, &new);
+    tokio::time::timeout(Duration::from_secs(30), opening).await.expect("in time").expect("the second try");
     assert_eq!((fake.pulls("acme/web").len(), posts(&fake)), (1, 2));
 }
 

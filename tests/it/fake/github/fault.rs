@@ -2,9 +2,15 @@
 //!
 //! Invariant: a fault happens once, to the first request that it was planned for.
 
-use axum::body::Body;
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use axum::body::{Body, Bytes};
 use axum::http::{Method, Response};
 use axum::response::IntoResponse;
+use hyper::body::Frame;
 
 use super::api;
 
@@ -25,6 +31,8 @@ pub(crate) enum Fault {
     DropAfter,
     /// No answer, ever; nothing is carried out.
     Hang,
+    /// An answer that arrives byte by byte without an end, so that no single read takes long; nothing is carried out.
+    Drip,
 }
 
 impl Fault {
@@ -63,8 +71,24 @@ impl Fault {
             Self::NoDrafts => {
                 api::problem(422, "Draft pull requests are not supported in this repository.").into_response()
             }
+            Self::Drip => Response::new(Body::new(Drip(tokio::time::interval(Duration::from_millis(100))))),
             Self::Drop | Self::DropAfter | Self::Hang => unreachable!("the connection deals with these"),
         }
+    }
+}
+
+/// White space for ever, a byte at each tick.
+struct Drip(tokio::time::Interval);
+
+impl hyper::body::Body for Drip {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        self.0.poll_tick(context).map(|_| Some(Ok(Frame::data(Bytes::from_static(b" ")))))
     }
 }
 
