@@ -1,1 +1,116 @@
-//! stub
+//! Throw-away checkouts that borrow the objects of a mirror.
+//!
+//! Invariant: nothing that the repository's content names is run while files are written: no hook, no filter, no
+//! monitor; every file has exactly the bytes of its object, links stay links, and no remote is configured.
+
+use std::fs::{self, DirBuilder};
+use std::io;
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::Path;
+
+use super::remote::Address;
+use super::{Git, GitError, blocking, submodules};
+use crate::forge::Remote;
+use crate::git::mirror::Mirror;
+
+/// The branch that a checkout is on.
+pub const BRANCH: &str = "patchwright";
+
+/// What a checkout fetches besides the files of the commit. Both need the remote.
+#[derive(Clone, Debug, Default)]
+pub struct Extras {
+    /// Fetch the files that are kept in Git LFS; otherwise their pointer files stay.
+    pub lfs: Option<Remote>,
+    /// Fetch submodules of the same host, and theirs; otherwise their folders stay empty.
+    pub submodules: Option<Submodules>,
+}
+
+/// Where submodules come from, and where their mirrors are kept.
+#[derive(Clone, Debug)]
+pub struct Submodules {
+    /// The remote of the repository that has them.
+    pub remote: Remote,
+    /// The folder of mirrors.
+    pub mirrors: std::path::PathBuf,
+}
+
+/// Configuration of a checkout, for the agent that will work in it. We ourselves never read it.
+const CONFIG: &str = "[core]
+\trepositoryformatversion = 0
+\tfilemode = true
+\tbare = false
+\tlogAllRefUpdates = true
+[gc]
+\tauto = 0
+";
+
+/// Has precedence over every `.gitattributes` of the repository: no filter, no conversion of line ends or encodings.
+const ATTRIBUTES: &str = "* -text !eol !crlf !filter !ident !working-tree-encoding\n";
+
+/// Writes the files of a commit into the new folder `dest`, a repository of its own on the branch [`BRANCH`], which
+/// reads its history from the mirror.
+///
+/// # Errors
+/// `NotFound` where the mirror does not have the commit. `Unsupported` where Git LFS is asked for and not installed, or
+/// a submodule is not on the remote's host.
+pub async fn checkout(git: &Git, mirror: &Mirror, commit: &str, dest: &Path, extras: &Extras) -> Result<(), GitError> {
+    let Some(id) = mirror.resolve(commit).await?.filter(|_| commit.len() == 40) else {
+        let what = format!("cannot check out {commit}: it is not a commit of {}; fetch first", mirror.id());
+        return Err(GitError::NotFound { what });
+    };
+    let (objects, folder, doing) =
+        (mirror.path().join("objects"), dest.to_path_buf(), format!("check out {}", mirror.id()));
+    let what = doing.clone();
+    blocking(move || create(&folder, &objects, &id).map_err(|error| GitError::while_doing(&what, error))).await?;
+    let args =
+        ["--git-dir=.git", "--work-tree=.", "checkout", "--quiet", "--force", "--no-recurse-submodules", BRANCH, "--"];
+    git.run(dest, &args, None, &[]).await?.succeeded(&doing)?;
+    if let Some(remote) = &extras.lfs {
+        fetch_lfs(git, remote, dest).await?;
+    }
+    if let Some(from) = &extras.submodules {
+        submodules::checkout_all(git, mirror, commit, dest, from).await?;
+    }
+    Ok(())
+}
+
+/// Makes the `.git` folder by hand: no template, no remote, no copy of the mirror's refs.
+fn create(dest: &Path, objects: &Path, commit: &str) -> io::Result<()> {
+    let objects = objects.to_str().filter(|path| !path.contains(['\n', '"'])).ok_or_else(|| {
+        io::Error::new(io::ErrorKind::InvalidInput, "the path of the mirror cannot be written into a repository")
+    })?;
+    let git_dir = dest.join(".git");
+    // An empty folder may be there (a submodule's); anything in it is somebody else's.
+    DirBuilder::new().recursive(true).mode(0o700).create(dest)?;
+    if fs::read_dir(dest)?.next().is_some() {
+        return Err(io::Error::new(io::ErrorKind::AlreadyExists, format!("{} is not empty", dest.display())));
+    }
+    for folder in ["info", "objects/info", "objects/pack", "refs/heads", "refs/tags"] {
+        DirBuilder::new().recursive(true).mode(0o700).create(git_dir.join(folder))?;
+    }
+    fs::write(git_dir.join("objects/info/alternates"), format!("{objects}\n"))?;
+    fs::write(git_dir.join("info/attributes"), ATTRIBUTES)?;
+    fs::write(git_dir.join("config"), CONFIG)?;
+    fs::write(git_dir.join("refs/heads").join(BRANCH), format!("{commit}\n"))?;
+    fs::write(git_dir.join("HEAD"), format!("ref: refs/heads/{BRANCH}\n"))
+}
+
+/// Replaces pointer files by what Git LFS holds for them.
+async fn fetch_lfs(git: &Git, remote: &Remote, dest: &Path) -> Result<(), GitError> {
+    if git.run(dest, &["lfs", "version"], None, &[]).await?.code != 0 {
+        let what = "cannot fetch LFS files: git-lfs is not installed; install it, or set `lfs = false` for the project";
+        return Err(GitError::Unsupported { what: what.to_owned() });
+    }
+    // git-lfs finds its files by their `filter` attribute; no filter is configured, so none can run.
+    let attributes = dest.join(".git/info/attributes");
+    blocking(move || {
+        fs::write(attributes, ATTRIBUTES.replace(" !filter", ""))
+            .map_err(|error| GitError::while_doing("prepare the checkout for LFS files", error))
+    })
+    .await?;
+    // The address is given here so that `.lfsconfig` of the repository cannot name another one.
+    let url = format!("{}/info/lfs", Address::of(remote)?.as_str().trim_end_matches('/'));
+    let config = [("lfs.url", url.as_str()), ("remote.origin.url", remote.url.as_str()), ("lfs.locksverify", "false")];
+    git.run(dest, &["lfs", "pull", "origin"], Some(remote), &config).await?.succeeded("fetch LFS files")?;
+    Ok(())
+}

@@ -1,1 +1,248 @@
-//! stub
+//! One bare copy per repository, ours alone, kept warm by incremental fetches.
+//!
+//! Invariant: `git` works on a mirror only under its lock and after its configuration was put back to ours, so that
+//! whatever somebody wrote there has no effect; our own refs below `refs/patchwright/` are never pruned.
+
+mod restore;
+
+use std::collections::BTreeMap;
+use std::fs::{DirBuilder, File, TryLockError};
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use git2::{ErrorCode, ObjectType, Oid, Repository};
+use tokio::time::Instant;
+
+use super::remote::{self, Address, RemoteRefs};
+use super::{Git, GitError, blocking};
+use crate::forge::{Remote, RepositoryId};
+
+/// How often a lock that somebody else holds is tried again.
+const LOCK_POLL: Duration = Duration::from_millis(25);
+
+/// A bare repository of ours.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Mirror {
+    id: RepositoryId,
+    path: PathBuf,
+}
+
+/// What a fetch found.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Fetched {
+    /// The remote's default branch; `None` where its HEAD points to no branch, as in an empty repository.
+    pub default_branch: Option<String>,
+    /// The commit at the head of that branch.
+    pub default_branch_head: Option<String>,
+    /// Whether anything had to be transferred or pruned.
+    pub changed: bool,
+}
+
+/// The right to let `git` work on a mirror; ends when it is dropped.
+#[derive(Debug)]
+pub(crate) struct Locked {
+    _file: File,
+}
+
+impl Mirror {
+    /// The mirror of a repository in the folder of mirrors, created where it is missing.
+    ///
+    /// # Errors
+    /// Where the folder cannot be made or written.
+    pub fn open(root: &Path, id: &RepositoryId) -> Result<Self, GitError> {
+        let path = root.join(id.owner()).join(format!("{}.git", id.name()));
+        let doing = format!("make the mirror of {id} in {}", path.display());
+        let failed = |error| GitError::while_doing(&doing, error);
+        DirBuilder::new().recursive(true).mode(0o700).create(&path).map_err(failed)?;
+        // Absolute, since checkouts name it as the place of their objects.
+        let path = path.canonicalize().map_err(failed)?;
+        if !path.join("HEAD").exists() {
+            restore::create(&path).map_err(failed)?;
+        }
+        Ok(Self { id: id.clone(), path })
+    }
+
+    /// The repository that it mirrors.
+    #[must_use]
+    pub const fn id(&self) -> &RepositoryId {
+        &self.id
+    }
+
+    /// The folder of the bare repository.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Brings branches and tags to what the remote has now; transfers only what is new. Branches and tags that are gone
+    /// there are removed, objects stay. May be called at any time, and again after it was killed.
+    ///
+    /// # Errors
+    /// See [`GitError`]; `TimedOut` also where somebody else held the mirror all the time.
+    pub async fn fetch(&self, git: &Git, remote: &Remote) -> Result<Fetched, GitError> {
+        let address = Address::of(remote)?;
+        let _locked = self.lock(git).await?;
+        let theirs = remote::list(git, &self.path, remote, &["HEAD", "refs/heads/*", "refs/tags/*"]).await?;
+        let changed = self.mirrored_refs().await? != theirs.refs;
+        if changed {
+            let args = [
+                "--git-dir=.",
+                "fetch",
+                "--quiet",
+                "--prune",
+                "--force",
+                "--no-tags",
+                "--no-auto-maintenance",
+                "--no-recurse-submodules",
+                "--no-write-fetch-head",
+                "--",
+                address.as_str(),
+                "+refs/heads/*:refs/heads/*",
+                "+refs/tags/*:refs/tags/*",
+            ];
+            git.run(&self.path, &args, Some(remote), &[]).await?.succeeded(&format!("fetch {}", self.id))?;
+        }
+        self.fetched(theirs, changed).await
+    }
+
+    /// The commit at the head of a branch.
+    ///
+    /// # Errors
+    /// Where the mirror cannot be read.
+    pub async fn head(&self, branch: &str) -> Result<Option<String>, GitError> {
+        let name = format!("refs/heads/{branch}");
+        self.read("read a branch", move |repo| found(repo.refname_to_id(&name)).map(|id| id.map(|id| id.to_string())))
+            .await
+    }
+
+    /// The commit that a commit id (whole or at least 7 digits), a tag or a branch means, tried in this order.
+    /// Revision syntax (`HEAD~2`, `@{1}`, `:/text`) means nothing here, since the text may come from outside.
+    ///
+    /// # Errors
+    /// Where the mirror cannot be read.
+    pub async fn resolve(&self, rev: &str) -> Result<Option<String>, GitError> {
+        let rev = rev.to_owned();
+        self.read("find a commit", move |repo| {
+            let mut object = None;
+            if rev.len() >= 7 && rev.len() <= 40 && rev.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+                object = found(repo.find_object_by_prefix(&rev, None))?;
+            }
+            for kind in ["tags", "heads"] {
+                let name = format!("refs/{kind}/{rev}");
+                if object.is_none() && git2::Reference::is_valid_name(&name) {
+                    object = found(repo.find_reference(&name).and_then(|it| it.peel(ObjectType::Any)))?;
+                }
+            }
+            let commit = object.and_then(|object| object.peel(ObjectType::Commit).ok());
+            Ok(commit.map(|commit| commit.id().to_string()))
+        })
+        .await
+    }
+
+    /// Whether the history of commit `descendant` holds commit `ancestor`; a commit is its own ancestor.
+    ///
+    /// # Errors
+    /// Where one of them is not in the mirror.
+    pub async fn is_ancestor(&self, ancestor: &str, descendant: &str) -> Result<bool, GitError> {
+        let (ancestor, descendant) = (ancestor.to_owned(), descendant.to_owned());
+        self.read("compare two commits", move |repo| {
+            let (ancestor, descendant) = (Oid::from_str(&ancestor)?, Oid::from_str(&descendant)?);
+            Ok(ancestor == descendant || repo.graph_descendant_of(descendant, ancestor)?)
+        })
+        .await
+    }
+
+    /// Waits until nobody else lets `git` work on the mirror, then puts its configuration back to ours and removes what
+    /// a killed `git` left behind.
+    pub(crate) async fn lock(&self, git: &Git) -> Result<Locked, GitError> {
+        let doing = format!("lock the mirror of {}", self.id);
+        let path = self.path.with_extension("lock");
+        let file = File::options().create(true).append(true).open(&path);
+        let file = file.map_err(|error| GitError::while_doing(&doing, error))?;
+        let deadline = Instant::now() + git.timeout();
+        loop {
+            match file.try_lock() {
+                Ok(()) => break,
+                Err(TryLockError::WouldBlock) if Instant::now() < deadline => {
+                    tokio::select! {
+                        () = tokio::time::sleep(LOCK_POLL) => {}
+                        () = git.cancel().cancelled() => return Err(GitError::Cancelled),
+                    }
+                }
+                Err(TryLockError::WouldBlock) => {
+                    let what = format!("cannot {doing}: it was in use for {:?}", git.timeout());
+                    return Err(GitError::TimedOut { what });
+                }
+                Err(TryLockError::Error(error)) => return Err(GitError::while_doing(&doing, error)),
+            }
+        }
+        let (path, id) = (self.path.clone(), self.id.clone());
+        blocking(move || {
+            restore::restore(&path)
+                .map_err(|error| GitError::while_doing(&format!("put the mirror of {id} in order"), error))
+        })
+        .await?;
+        Ok(Locked { _file: file })
+    }
+
+    /// Runs work of libgit2 on the mirror, opened afresh, off the runtime's threads.
+    pub(crate) async fn read<T: Send + 'static>(
+        &self,
+        what: &'static str,
+        work: impl FnOnce(&Repository) -> Result<T, git2::Error> + Send + 'static,
+    ) -> Result<T, GitError> {
+        let mirror = self.clone();
+        blocking(move || {
+            let doing = || format!("{what} in the mirror of {}", mirror.id);
+            let repo = mirror.repository()?;
+            work(&repo).map_err(|error| match error.code() {
+                ErrorCode::NotFound => GitError::NotFound { what: format!("cannot {}: {error}", doing()) },
+                _ => GitError::while_doing(&doing(), error),
+            })
+        })
+        .await
+    }
+
+    /// The mirror, opened with libgit2. It blocks: only within [`blocking`].
+    pub(crate) fn repository(&self) -> Result<Repository, GitError> {
+        Repository::open_bare(&self.path)
+            .map_err(|error| GitError::while_doing(&format!("open the mirror of {}", self.id), error))
+    }
+
+    /// Our branches and tags as the remote would list them.
+    async fn mirrored_refs(&self) -> Result<BTreeMap<String, String>, GitError> {
+        self.read("list the branches", |repo| {
+            let mut refs = BTreeMap::new();
+            for pattern in ["refs/heads/*", "refs/tags/*"] {
+                for reference in repo.references_glob(pattern)? {
+                    let reference = reference?;
+                    if let (Ok(name), Some(id)) = (reference.name(), reference.target()) {
+                        refs.insert(name.to_owned(), id.to_string());
+                    }
+                }
+            }
+            Ok(refs)
+        })
+        .await
+    }
+
+    async fn fetched(&self, theirs: RemoteRefs, changed: bool) -> Result<Fetched, GitError> {
+        let default_branch_head = match &theirs.default_branch {
+            Some(branch) => self.head(branch).await?,
+            None => None,
+        };
+        Ok(Fetched { default_branch: theirs.default_branch, default_branch_head, changed })
+    }
+}
+
+/// `None` for what is not there, or cannot be named.
+fn found<T>(result: Result<T, git2::Error>) -> Result<Option<T>, git2::Error> {
+    match result {
+        Ok(value) => Ok(Some(value)),
+        Err(error) if matches!(error.code(), ErrorCode::NotFound | ErrorCode::InvalidSpec | ErrorCode::Ambiguous) => {
+            Ok(None)
+        }
+        Err(error) => Err(error),
+    }
+}

@@ -1,1 +1,113 @@
-//! stub
+//! Puts one commit on one branch of a remote, and only where the branch is what we think it is.
+//!
+//! Invariant: a push is a compare-and-swap: it names the commit, the branch and what the branch must be at that moment;
+//! the same push twice is a success.
+
+use super::remote::{self, Address};
+use super::{Git, GitError, error};
+use crate::forge::Remote;
+use crate::git::mirror::Mirror;
+
+/// The commit at the head of a branch of the remote, now; `None` where there is no such branch.
+///
+/// # Errors
+/// See [`GitError`].
+pub async fn remote_tip(git: &Git, remote: &Remote, branch: &str) -> Result<Option<String>, GitError> {
+    let name = branch_ref(branch)?;
+    // The pattern also fits `x/refs/heads/b`; only the exact name counts.
+    Ok(remote::list(git, &git.home, remote, &[&name]).await?.refs.remove(&name))
+}
+
+/// Makes `branch` of the remote point to commit `sha` of the mirror, provided that it points to `expected` now (`None`:
+/// that it does not exist). Where it points to `sha` already, nothing happens and that is a success.
+///
+/// # Errors
+/// `Stale` where the branch is something else: read [`remote_tip`] again and decide. `Rejected` where the forge says no,
+/// with its text. Otherwise see [`GitError`]; after `Unreachable` or `TimedOut` the push may have happened.
+pub async fn push(
+    git: &Git,
+    mirror: &Mirror,
+    remote: &Remote,
+    sha: &str,
+    branch: &str,
+    expected: Option<&str>,
+) -> Result<(), GitError> {
+    let address = Address::of(remote)?;
+    let name = branch_ref(branch)?;
+    for id in expected.into_iter().chain([sha]) {
+        if id.len() != 40 || !id.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+            return Err(GitError::Other { what: format!("cannot push {branch}: `{id}` is not a commit id") });
+        }
+    }
+    let lease = format!("--force-with-lease={name}:{}", expected.unwrap_or_default());
+    let refspec = format!("{sha}:{name}");
+    let args = ["--git-dir=.", "push", "--porcelain", "--no-verify", &lease, "--", address.as_str(), &refspec];
+    let _locked = mirror.lock(git).await?;
+    let printed = git.run(mirror.path(), &args, Some(remote), &[]).await?;
+    let doing = format!("push {branch} to {}", mirror.id());
+    match status_of(&printed.stdout, &name) {
+        Some(('=' | ' ' | '+' | '*', _)) if printed.code == 0 => Ok(()),
+        Some(('!', summary)) if summary.contains("stale info") => Err(GitError::Stale {
+            what: format!("cannot {doing}: the branch is not at {} any more", expected.unwrap_or("(absent)")),
+        }),
+        // What the forge says of the refusal is on standard error, in lines that begin with `remote:`.
+        Some(('!', summary)) => Err(refused(&doing, &error::clean(&summary, None), &printed.stderr)),
+        _ => Err(error::classify(&doing, &printed.stderr)),
+    }
+}
+
+fn refused(doing: &str, summary: &str, stderr: &str) -> GitError {
+    let said: Vec<&str> = stderr.lines().filter_map(|line| line.strip_prefix("remote:")).map(str::trim).collect();
+    let said = said.join("\n").trim().to_owned();
+    let colon = if said.is_empty() { "" } else { ": " };
+    GitError::Rejected { what: format!("cannot {doing}: the forge refuses it, {summary}{colon}{said}") }
+}
+
+/// The status of one branch in the output of `git push --porcelain`: a flag and a summary (git-push(1), OUTPUT).
+fn status_of(porcelain: &str, name: &str) -> Option<(char, String)> {
+    porcelain.lines().find_map(|line| {
+        let mut fields = line.splitn(3, '\t');
+        let flag = fields.next()?.chars().next()?;
+        let (_, to) = fields.next()?.rsplit_once(':')?;
+        (to == name).then(|| (flag, fields.next().unwrap_or_default().to_owned()))
+    })
+}
+
+/// The full name of a branch, checked.
+fn branch_ref(branch: &str) -> Result<String, GitError> {
+    let name = format!("refs/heads/{branch}");
+    if git2::Reference::is_valid_name(&name) && !branch.starts_with('-') {
+        Ok(name)
+    } else {
+        Err(GitError::Other { what: format!("`{branch}` cannot be the name of a branch; see git-check-ref-format(1)") })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_status_of_our_branch_is_read_from_the_porcelain_output() {
+        let text = "To https://forge.test/x.git\n!\tabc:refs/heads/fix\t[rejected] (stale info)\nDone\n";
+        assert_eq!(status_of(text, "refs/heads/fix"), Some(('!', "[rejected] (stale info)".to_owned())));
+        assert_eq!(status_of(text, "refs/heads/other"), None);
+        let text = "To x\n=\tabc:refs/heads/fix\t[up to date]\nDone";
+        assert_eq!(status_of(text, "refs/heads/fix"), Some(('=', "[up to date]".to_owned())));
+    }
+
+    #[test]
+    fn a_refusal_repeats_what_the_forge_said() {
+        let said = "remote: error: GH013: Repository rule violations found for refs/heads/fix.\nerror: failed to push";
+        let error = refused("push fix to acme/web", "[remote rejected] (push declined)", said);
+        assert!(matches!(&error, GitError::Rejected { what } if what.contains("GH013") && what.contains("declined")));
+    }
+
+    #[test]
+    fn a_branch_that_could_be_an_option_or_a_pattern_is_refused() {
+        for name in ["-x", "a..b", "a b", "*", "", "a.lock", "a\n"] {
+            assert!(branch_ref(name).is_err(), "{name}");
+        }
+        assert_eq!(branch_ref("patchwright/web-1f").as_deref(), Ok("refs/heads/patchwright/web-1f"));
+    }
+}

@@ -1,0 +1,64 @@
+//! Pointer files of Git LFS: what the repository holds where the content is elsewhere.
+//!
+//! Invariant: a file counts as unchanged only where size and SHA-256 are those of its pointer.
+
+use std::io::{self, Read as _};
+
+use sha2::{Digest as _, Sha256};
+
+/// Longest pointer file (git-lfs `docs/spec.md`: "less than 1024 bytes").
+pub(super) const MAX_POINTER: usize = 1024;
+
+/// A pointer file, read.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct Pointer {
+    sha256: String,
+    size: u64,
+}
+
+impl Pointer {
+    /// Reads a pointer file; `None` for anything else.
+    pub(super) fn parse(text: &str) -> Option<Self> {
+        let mut lines = text.lines();
+        lines.next().filter(|line| *line == "version https://git-lfs.github.com/spec/v1")?;
+        let (mut sha256, mut size) = (None, None);
+        for line in lines {
+            match line.split_once(' ')? {
+                ("oid", oid) => sha256 = Some(oid.strip_prefix("sha256:")?.to_owned()),
+                ("size", number) => size = number.parse().ok(),
+                _ => {}
+            }
+        }
+        Some(Self { sha256: sha256?, size: size? })
+    }
+
+    /// Whether this is the content that the pointer stands for.
+    pub(super) fn is_of(&self, size: u64, content: impl io::Read) -> io::Result<bool> {
+        if size != self.size {
+            return Ok(false);
+        }
+        let mut hash = Sha256::new();
+        let (mut content, mut buffer) = (content.take(size), vec![0; 64 << 10]);
+        loop {
+            match content.read(&mut buffer)? {
+                0 => return Ok(hex::encode(hash.finalize()) == self.sha256),
+                n => hash.update(buffer.get(..n).unwrap_or_default()),
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pointer_stands_for_one_content() {
+        let oid = "2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824";
+        let text = format!("version https://git-lfs.github.com/spec/v1\noid sha256:{oid}\nsize 5\n");
+        let pointer = Pointer::parse(&text).unwrap();
+        assert!(pointer.is_of(5, &b"hello"[..]).unwrap());
+        assert!(!pointer.is_of(5, &b"hallo"[..]).unwrap());
+        assert_eq!(Pointer::parse("hello\n"), None);
+    }
+}

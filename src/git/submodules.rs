@@ -1,0 +1,179 @@
+//! Fetches submodules through mirrors of their own, without `git submodule`.
+//!
+//! Invariant: a submodule comes only from the host of the repository that has it, since the credential is bound to that
+//! host; its path is the one in the tree, which `git` has just checked out as an empty folder.
+
+use std::path::{Component, Path};
+
+use git2::{ObjectType, Oid};
+use url::Url;
+
+use super::checkout::{Extras, Submodules, checkout};
+use super::mirror::Mirror;
+use super::objects::each_entry;
+use super::remote::Address;
+use super::{Git, GitError};
+use crate::forge::{Remote, RepositoryId};
+
+/// Most submodules of one repository.
+const MAX: usize = 100;
+
+/// How deep submodules may have submodules.
+const MAX_DEPTH: usize = 4;
+
+/// A submodule as a commit has it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+struct Submodule {
+    path: String,
+    commit: String,
+    url: Option<String>,
+}
+
+/// Checks out the submodules of a commit below `dest`, and theirs.
+pub(super) async fn checkout_all(
+    git: &Git,
+    mirror: &Mirror,
+    commit: &str,
+    dest: &Path,
+    from: &Submodules,
+) -> Result<(), GitError> {
+    let mut open = vec![(mirror.clone(), commit.to_owned(), dest.to_path_buf(), from.remote.clone(), 0)];
+    while let Some((mirror, commit, dest, remote, depth)) = open.pop() {
+        for submodule in submodules_of(&mirror, &commit).await? {
+            let doing = format!("fetch the submodule {} of {}", submodule.path, mirror.id());
+            let refuse = |why: &str| {
+                Err(GitError::Unsupported {
+                    what: format!("cannot {doing}: {why}; set `submodules = false` for the project to go on without"),
+                })
+            };
+            if depth == MAX_DEPTH {
+                return refuse("submodules are nested too deeply");
+            }
+            let path = Path::new(&submodule.path);
+            if !path.components().all(|part| matches!(part, Component::Normal(_))) {
+                return refuse("its path leaves the repository");
+            }
+            let Some(url) = submodule.url.as_deref().and_then(|url| address(&remote, url)) else {
+                return refuse("its address is missing or not on the host of the repository");
+            };
+            let Some(id) = repository_id(&url) else { return refuse("its address does not end in owner/name") };
+            let theirs = Remote { url: url.to_string(), authorization: remote.authorization.clone() };
+            let module = Mirror::open(&from.mirrors, &id)?;
+            module.fetch(git, &theirs).await?;
+            let folder = dest.join(path);
+            Box::pin(checkout(git, &module, &submodule.commit, &folder, &Extras::default())).await?;
+            open.push((module, submodule.commit, folder, theirs, depth + 1));
+        }
+    }
+    Ok(())
+}
+
+/// The submodules of a commit: paths and commits from its tree, addresses from its `.gitmodules`.
+async fn submodules_of(mirror: &Mirror, commit: &str) -> Result<Vec<Submodule>, GitError> {
+    let commit = commit.to_owned();
+    mirror
+        .read("list the submodules", move |repo| {
+            let tree = repo.find_commit(Oid::from_str(&commit)?)?.tree()?;
+            let mut found = Vec::new();
+            each_entry(repo, &tree, &mut |path, entry| {
+                if entry.kind() == Some(ObjectType::Commit)
+                    && let Ok(path) = String::from_utf8(path)
+                {
+                    found.push(Submodule { path, commit: entry.id().to_string(), url: None });
+                }
+            })?;
+            if found.len() > MAX {
+                return Err(git2::Error::from_str(&format!("there are more than {MAX}")));
+            }
+            if let Some(entry) = tree.get_name(".gitmodules")
+                && let Ok(blob) = repo.find_blob(entry.id())
+            {
+                let addresses = addresses(&String::from_utf8_lossy(blob.content()));
+                for submodule in &mut found {
+                    let known = addresses.iter().find(|(path, _)| *path == submodule.path);
+                    submodule.url = known.map(|(_, url)| url.clone());
+                }
+            }
+            Ok(found)
+        })
+        .await
+}
+
+/// Path and address of each section of `.gitmodules`. Only plain `key = value` lines are read: no includes, no escapes.
+fn addresses(gitmodules: &str) -> Vec<(String, String)> {
+    let mut sections: Vec<(Option<String>, Option<String>)> = Vec::new();
+    for line in gitmodules.lines().map(str::trim) {
+        if line.starts_with('[') {
+            sections.push((None, None));
+        } else if let (Some((key, value)), Some(section)) = (line.split_once('='), sections.last_mut()) {
+            let value = Some(value.trim().to_owned());
+            match key.trim() {
+                "path" => section.0 = value,
+                "url" => section.1 = value,
+                _ => {}
+            }
+        }
+    }
+    sections.into_iter().filter_map(|(path, url)| Some((path?, url?))).collect()
+}
+
+/// The address of a submodule, where it has the scheme, host and port of the repository; relative ones are resolved as
+/// git-submodule(1) says: `./` and `../` start at the repository's own address.
+fn address(remote: &Remote, url: &str) -> Option<Url> {
+    let base = Address::of(remote).ok()?;
+    let url = if url.starts_with("./") || url.starts_with("../") {
+        Url::parse(&format!("{}/", base.as_str().trim_end_matches('/'))).ok()?.join(url).ok()?
+    } else {
+        Url::parse(url).ok()?
+    };
+    let same = url.scheme() == base.url().scheme()
+        && url.host_str() == base.url().host_str()
+        && url.port_or_known_default() == base.url().port_or_known_default();
+    let plain = url.username().is_empty() && url.password().is_none() && url.query().is_none();
+    (same && plain).then_some(url)
+}
+
+/// `owner/name` from the end of an address.
+fn repository_id(url: &Url) -> Option<RepositoryId> {
+    let mut parts: Vec<&str> = url.path_segments()?.filter(|part| !part.is_empty()).collect();
+    let name = parts.pop()?;
+    let owner = parts.pop()?;
+    format!("{owner}/{}", name.strip_suffix(".git").unwrap_or(name)).parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn resolved(url: &str) -> Option<String> {
+        let remote = Remote { url: "https://forge.test/acme/web.git".to_owned(), authorization: None };
+        address(&remote, url).map(|url| url.to_string())
+    }
+
+    #[test]
+    fn a_relative_address_starts_at_the_repository() {
+        assert_eq!(resolved("../lib.git").as_deref(), Some("https://forge.test/acme/lib.git"));
+        assert_eq!(resolved("../../other/lib").as_deref(), Some("https://forge.test/other/lib"));
+    }
+
+    #[test]
+    fn another_host_scheme_or_port_gets_no_credential_of_ours() {
+        for url in [
+            "https://evil.test/acme/lib.git",
+            "http://forge.test/acme/lib.git",
+            "https://forge.test:8443/acme/lib.git",
+            "https://me:pw@forge.test/acme/lib.git",
+            "ext::sh -c id",
+            "-u./x",
+            "file:///etc",
+        ] {
+            assert_eq!(resolved(url), None, "{url}");
+        }
+    }
+
+    #[test]
+    fn addresses_are_read_by_path_not_by_name() {
+        let text = "[submodule \"a\"]\n\tpath = vendor/lib\n\turl = ../lib\n[submodule \"b\"]\n\tpath = x\n";
+        assert_eq!(addresses(text), [("vendor/lib".to_owned(), "../lib".to_owned())]);
+    }
+}
