@@ -13,6 +13,7 @@ mod submodules;
 pub mod version;
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -81,14 +82,22 @@ const CONFIG: [(&str, &str); 30] = [
     ("init.defaultBranch", "main"),
 ];
 
-/// The `git` program, with an environment and a configuration that are ours alone.
-#[derive(Clone, Debug)]
+/// The `git` program, with an environment and a configuration that are ours alone. `Debug` leaves out the values of
+/// network variables, since the address of a proxy may hold a password.
+#[derive(Clone)]
 pub struct Git {
     path_env: String,
     home: PathBuf,
     network: BTreeMap<String, String>,
     timeout: Duration,
     cancel: CancellationToken,
+}
+
+impl fmt::Debug for Git {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let network: Vec<_> = self.network.keys().collect();
+        f.debug_struct("Git").field("path_env", &self.path_env).field("network", &network).finish_non_exhaustive()
+    }
 }
 
 /// What a call of `git` printed: standard output whole, standard error cleaned of credentials.
@@ -274,5 +283,6 @@ mod tests {
         let env = git.environment(Path::new("/tmp"), None, None, &[]);
         assert_eq!(env.get("HTTPS_PROXY").map(String::as_str), Some("http://proxy:3128"));
         assert!(!env.contains_key("GITHUB_TOKEN"));
+        assert!(!format!("{git:?}").contains("3128"));
     }
 }

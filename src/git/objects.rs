@@ -5,6 +5,7 @@
 
 mod content;
 mod history;
+mod ignores;
 mod lfs;
 mod names;
 mod snapshot;

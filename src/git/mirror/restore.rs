@@ -96,7 +96,8 @@ fn remove(path: &Path) -> io::Result<()> {
 
 /// Replaces a small file; never writes through a link that lies in its place.
 fn write(folder: &Path, name: &str, text: &str) -> io::Result<()> {
-    let mut file = tempfile::NamedTempFile::new_in(folder)?;
+    // Made below `objects`, since somebody who holds the lock clears the mirror's own folder.
+    let mut file = tempfile::NamedTempFile::new_in(folder.join("objects"))?;
     file.write_all(text.as_bytes())?;
     file.persist(folder.join(name)).map(drop).map_err(|error| error.error)
 }

@@ -8,10 +8,11 @@ use std::path::Path;
 
 use git2::{Index, IndexEntry, IndexTime, ObjectType, Oid, Repository};
 
+use super::ignores::Ignores;
 use super::lfs;
 use super::names::{is_litter, printable, refuse_link, refuse_name};
 use super::trees::changes_between;
-use super::work_tree::{Descend, Entry, Ignores, Kind, Stopped, as_path, walk};
+use super::work_tree::{Descend, Entry, Kind, Stopped, as_path, walk};
 use super::{Change, Refusal, SnapshotError, each_entry, tree_of};
 use crate::git::mirror::Mirror;
 use crate::git::{GitError, blocking};
@@ -88,6 +89,10 @@ pub async fn snapshot(mirror: &Mirror, against: &str, dir: &Path, rules: &Rules)
         let taken = reader.taken;
         let tree = write_tree(&repo, &against, &base, &taken).map_err(failed)?;
         let changes = changes_between(&repo, &against, &tree).map_err(failed)?;
+        // Files that are gone count too; those that are there were counted on the way.
+        if let Some(change) = changes.get(rules.max_files) {
+            return Err(too_many(change.path.as_bytes(), rules.max_files).into());
+        }
         Ok(Snapshot { tree, changes, left_out: taken.left_out })
     })
     .await
@@ -276,11 +281,7 @@ impl Reader<'_> {
     fn check_count(&self) -> Result<(), SnapshotError> {
         let max = self.rules.max_files;
         match self.taken.written.keys().next_back() {
-            Some(last) if self.taken.written.len() > max => {
-                let why =
-                    format!("is one of more than {max} changed files (`git.max_files`); ignore what is generated");
-                Err(Refusal { path: printable(last), why }.into())
-            }
+            Some(last) if self.taken.written.len() > max => Err(too_many(last, max).into()),
             _ => Ok(()),
         }
     }
@@ -327,6 +328,11 @@ pub(super) fn index_entry(path: &[u8], mode: u32, id: Oid) -> IndexEntry {
         flags_extended: 0,
         path,
     }
+}
+
+fn too_many(path: &[u8], max: usize) -> Refusal {
+    let why = format!("is one of more than {max} changed files (`git.max_files`); ignore what is generated");
+    Refusal { path: printable(path), why }
 }
 
 fn refusal(entry: &Entry<'_>, why: impl Into<String>) -> SnapshotError {

@@ -4,22 +4,18 @@
 //! never through a link; nothing but regular files is opened for reading, and each is looked at before it is read.
 
 use std::ffi::{CString, OsStr};
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{self, Read as _};
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
-use git2::Repository;
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, openat, readlinkat, statat};
-use tempfile::TempDir;
 
 /// Deepest folder that is looked at.
 const MAX_DEPTH: usize = 100;
 /// Longest path; Linux' own limit, which later steps would hit.
 const MAX_PATH: usize = 4000;
-/// Largest `.gitignore` that has an effect.
-const MAX_IGNORE_FILE: u64 = 1 << 20;
 
 /// What lies at a path.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -154,41 +150,6 @@ impl Entry<'_> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         openat(self.parent, &self.name, flags, Mode::empty())
             .is_ok_and(|folder| statat(&folder, name, AtFlags::SYMLINK_NOFOLLOW).is_ok())
-    }
-}
-
-/// The ignore rules of a work tree, in a private folder that holds nothing but copies of its `.gitignore` files, so that
-/// libgit2 never opens a file of the agent's (a `.gitignore` may be a FIFO, a link or 10 GB of holes).
-pub(super) struct Ignores<'repo> {
-    repo: &'repo Repository,
-    folder: TempDir,
-}
-
-impl<'repo> Ignores<'repo> {
-    /// No rules yet. Makes `repo`, a mirror that was opened for this alone, look at the private folder.
-    pub(super) fn new(repo: &'repo Repository) -> Result<Self, String> {
-        let folder = TempDir::new().map_err(|error| error.to_string())?;
-        repo.set_workdir(folder.path(), false).map_err(|error| error.to_string())?;
-        Ok(Self { repo, folder })
-    }
-
-    /// Takes over the rules of a `.gitignore`; one that is no regular file, cannot be read or is huge has no effect.
-    pub(super) fn learn(&self, entry: &Entry<'_>) -> io::Result<()> {
-        let Some(rules) = entry.read(MAX_IGNORE_FILE).ok().flatten() else { return Ok(()) };
-        let copy = self.folder.path().join(as_path(&entry.path));
-        if let Some(parent) = copy.parent() {
-            fs::create_dir_all(parent)?;
-        }
-        fs::write(copy, rules)
-    }
-
-    /// Whether the rules leave out the entry.
-    pub(super) fn matches(&self, entry: &Entry<'_>) -> Result<bool, git2::Error> {
-        let mut path = entry.path.clone();
-        if entry.kind == Kind::Folder {
-            path.push(b'/');
-        }
-        self.repo.is_path_ignored(as_path(&path))
     }
 }
 

@@ -201,3 +201,14 @@ async fn the_history_is_read_newest_first() {
     let subjects: Vec<_> = log(&mirror, &head, 2).await.unwrap().into_iter().map(|commit| commit.subject).collect();
     assert_eq!(subjects, ["third", "second"]);
 }
+
+#[tokio::test]
+async fn a_folder_with_spaces_in_its_name_is_no_problem() {
+    let side = Side::new();
+    let repo = Repo::at(&side.folder("my repositories").join("web.git"));
+    let head = repo.commit("first", &[("a", "1\n")]);
+    let mirror = Mirror::open(&side.folder("my mirrors"), &id("acme/web")).unwrap();
+    mirror.fetch(&side.git, &repo.remote()).await.unwrap();
+    let dest = side.checkout(&mirror, &head, "my checkout").await;
+    assert!(dest.join("a").exists());
+}

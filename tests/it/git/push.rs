@@ -84,7 +84,7 @@ async fn no_other_branch_or_tag_is_touched() {
 
 #[tokio::test]
 async fn the_same_commit_made_again_has_the_same_id() {
-    let (_, _, mirror, [one, two]) = prepared().await;
+    let (_repo, _side, mirror, [one, two]) = prepared().await;
     let repository = git2::Repository::open_bare(mirror.path()).unwrap();
     let made = repository.find_commit(git2::Oid::from_str(&one).unwrap()).unwrap();
     let (tree, parent) = (made.tree_id().to_string(), made.parent_id(0).unwrap().to_string());

@@ -13,7 +13,7 @@ use super::fixture::{Repo, Side, agent_git};
 
 /// Our side with a checkout of a small repository.
 struct Work {
-    side: Side,
+    _side: Side,
     mirror: Mirror,
     base: String,
     dir: PathBuf,
@@ -38,7 +38,7 @@ impl Work {
         let base = repo.commit_entries("main", "base", entries);
         let mirror = side.mirror_of(&repo).await;
         let dir = side.checkout(&mirror, &base, "checkout").await;
-        Self { side, mirror, base, dir }
+        Self { _side: side, mirror, base, dir }
     }
 
     fn write(&self, path: &str, content: &str) {
@@ -340,12 +340,15 @@ async fn a_long_difference_is_cut_and_says_so() {
 }
 
 #[tokio::test]
-async fn the_settings_of_the_user_that_we_run_as_have_no_effect() {
-    let work = Work::new().await;
-    // libgit2 reads the user's configuration; the mirror's own has to win.
-    let config = fs::read_to_string(work.mirror.path().join("config")).unwrap();
-    assert!(config.contains("excludesFile = /dev/null"));
-    work.write("a.tmp", "x\n");
-    assert_eq!(work.changed().await, owned(&[("a.tmp", ChangeKind::Added)]));
-    assert!(work.side.path().exists());
+async fn a_thousand_unchanged_files_write_nothing() {
+    let files: Vec<_> = (0..1000).map(|n| (format!("d{}/f{n}", n % 20), format!("{n}\n"))).collect();
+    let files: Vec<_> = files.iter().map(|(path, text)| (path.as_str(), 0o100_644, text.as_bytes())).collect();
+    let work = Work::on(&files).await;
+    let objects = || {
+        let folders = fs::read_dir(work.mirror.path().join("objects")).unwrap().map(Result::unwrap);
+        folders.map(|folder| fs::read_dir(folder.path()).map_or(0, Iterator::count)).sum::<usize>()
+    };
+    let before = objects();
+    assert_eq!(work.changed().await, []);
+    assert_eq!(objects(), before);
 }
