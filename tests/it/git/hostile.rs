@@ -101,7 +101,7 @@ async fn a_mirror_that_was_tampered_with_is_put_in_order_before_git_works_on_it(
     repo.commit("first", &[("a", "1\n")]);
     attacker.commit("evil", &[("a", "evil\n")]);
     let mirror = side.mirror_of(&repo).await;
-    let tamper = || {
+    let tamper = |elsewhere| {
         let redirect = format!("[url \"{}\"]\n\tinsteadOf = {}\n", attacker.remote().url, repo.remote().url);
         fs::write(mirror.path().join("config"), format!("{}{redirect}", evil_config(&program))).unwrap();
         evil_hooks(&mirror.path().join("hooks"), &program);
@@ -109,15 +109,22 @@ async fn a_mirror_that_was_tampered_with_is_put_in_order_before_git_works_on_it(
         fs::write(mirror.path().join("objects/info/alternates"), "/nonexistent\n").unwrap();
         fs::create_dir_all(mirror.path().join("info")).unwrap();
         fs::write(mirror.path().join("info/attributes"), ATTRIBUTES).unwrap();
-        fs::write(mirror.path().join("commondir"), attacker.path().display().to_string()).unwrap();
+        if elsewhere {
+            fs::write(mirror.path().join("commondir"), attacker.path().display().to_string()).unwrap();
+        }
     };
-    tamper();
-    let head = repo.commit("second", &[("a", "2\n")]);
-    let fetched = mirror.fetch(&side.git, &repo.remote()).await.unwrap();
-    assert_eq!(fetched.default_branch_head.as_deref(), Some(head.as_str()));
-    tamper();
-    push(&side.git, &mirror, &repo.remote(), &head, "fix", None).await.unwrap();
-    assert_eq!((repo.tip("fix"), attacker.tip("fix")), (Some(head), None), "the push was not led elsewhere");
+    let theirs = attacker.tip("main");
+    for (round, elsewhere) in [(1, false), (2, true)] {
+        let branch = format!("fix-{round}");
+        tamper(elsewhere);
+        let head = repo.commit("more", &[("a", &branch)]);
+        let fetched = mirror.fetch(&side.git, &repo.remote()).await.unwrap();
+        assert_eq!(fetched.default_branch_head.as_deref(), Some(head.as_str()));
+        tamper(elsewhere);
+        push(&side.git, &mirror, &repo.remote(), &head, &branch, None).await.unwrap();
+        assert_eq!((repo.tip(&branch), attacker.tip(&branch)), (Some(head), None), "the push was not led elsewhere");
+        assert_eq!(attacker.tip("main"), theirs, "the fetch was not led elsewhere");
+    }
     assert!(!trace.exists(), "{}", fs::read_to_string(&trace).unwrap());
 }
 
