@@ -7,6 +7,7 @@ pub mod checkout;
 pub mod error;
 pub mod mirror;
 pub mod objects;
+pub mod pins;
 pub mod push;
 mod remote;
 mod submodules;
