@@ -1,0 +1,106 @@
+//! Makes hostile text show what it says: strips what a reader cannot see, and shortens only out loud.
+//!
+//! Invariant: what leaves here holds no control, bidirectional, zero-width or tag character but `\n` and `\t`, and
+//! every cut falls on a character and says how much is gone.
+
+/// The text without anything that a reader would not see; line ends become `\n`.
+///
+/// Covers the "Trojan Source" bidirectional controls (CVE-2021-42574), zero-width and filler characters, and the tag
+/// and variation-selector blocks in which whole messages can be hidden from a person but not from a model.
+#[must_use]
+pub fn visible(text: &str) -> String {
+    text.replace("\r\n", "\n")
+        .chars()
+        .filter_map(|c| match c {
+            '\r' | '\u{85}' | '\u{2028}' | '\u{2029}' => Some('\n'),
+            '\n' | '\t' => Some(c),
+            _ if c.is_control() || is_hidden(c) => None,
+            _ => Some(c),
+        })
+        .collect()
+}
+
+/// Whether the character leaves no mark of its own on the screen.
+const fn is_hidden(c: char) -> bool {
+    matches!(c,
+        '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}'
+        | '\u{180b}'..='\u{180f}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}'
+        | '\u{3164}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{ffa0}' | '\u{fff0}'..='\u{fffb}'
+        | '\u{1bca0}'..='\u{1bca3}' | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e0fff}')
+}
+
+/// The text, or its first `max` characters and a note of how many more there were.
+#[must_use]
+pub fn shorten(text: &str, max: usize) -> String {
+    match text.char_indices().nth(max) {
+        None => text.to_owned(),
+        Some((at, _)) => {
+            let (kept, gone) = text.split_at(at);
+            format!("{}… ({} more characters)", kept.trim_end(), gone.chars().count())
+        }
+    }
+}
+
+/// The end of the text: at most its last `max` characters, with a note of how many came before.
+#[must_use]
+pub fn shorten_to_end(text: &str, max: usize) -> String {
+    let skip = text.chars().count().saturating_sub(max);
+    match text.char_indices().nth(skip) {
+        Some((at, _)) if skip > 0 => {
+            format!("({skip} characters before this)\n{}", text.get(at..).unwrap_or_default())
+        }
+        _ => text.to_owned(),
+    }
+}
+
+/// The text as one visible line of at most `max` characters.
+#[must_use]
+pub fn one_line(text: &str, max: usize) -> String {
+    let line = visible(text).split_whitespace().collect::<Vec<_>>().join(" ");
+    shorten(&line, max)
+}
+
+/// The text if it has the shape of a tracker's short id, such as `WEB-1F`, and so can stand in our own sentences.
+#[must_use]
+pub fn short_id(text: &str) -> Option<&str> {
+    let (project, number) = text.rsplit_once('-')?;
+    let sound = (1..=64).contains(&project.len())
+        && project.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_'))
+        && (1..=12).contains(&number.len())
+        && number.chars().all(|c| c.is_ascii_alphanumeric());
+    sound.then_some(text)
+}
+
+/// A commit id if it is one, else words that say so; its first twelve digits are enough for people.
+#[must_use]
+pub fn commit(id: &str) -> &str {
+    let sound = (7..=64).contains(&id.len()) && id.chars().all(|c| c.is_ascii_hexdigit());
+    if sound { id.get(..12).unwrap_or(id) } else { "unknown" }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_cannot_be_seen_is_stripped_and_what_can_be_seen_is_kept() {
+        assert_eq!(visible("a\u{202e}b\u{200b}c\u{e0041}d\u{1b}[31me\u{fe01}\0"), "abcd[31me");
+        assert_eq!(visible("naïve ⛔ 漢字\tx\r\ny\rz\u{2028}w"), "naïve ⛔ 漢字\tx\ny\nz\nw");
+    }
+
+    #[test]
+    fn a_cut_falls_on_a_character_and_says_what_is_gone() {
+        assert_eq!(shorten("ééééé", 3), "ééé… (2 more characters)");
+        assert_eq!(shorten("ééé", 3), "ééé");
+        assert_eq!(shorten_to_end("ééxyz", 3), "(2 characters before this)\nxyz");
+        assert_eq!(shorten_to_end("xyz", 3), "xyz");
+    }
+
+    #[test]
+    fn only_the_shape_of_a_short_id_may_stand_in_our_sentences() {
+        assert_eq!(short_id("WEB-STORE-1F"), Some("WEB-STORE-1F"));
+        for text in ["WEB", "WEB-", "-1", "WEB 1-F", "WEB-1F\n@all", "W<b>-1", "W#-1"] {
+            assert_eq!(short_id(text), None, "{text}");
+        }
+    }
+}
