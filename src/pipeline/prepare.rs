@@ -12,7 +12,7 @@ use crate::alert::Alert;
 use crate::config::repository_file::{self, RepositoryFile};
 use crate::config::{Base, ProjectConfig};
 use crate::context::{self, FromTracker, code, suspects};
-use crate::evidence::{Context, Found};
+use crate::evidence::{Context, Event, Found, Issue, Trace};
 use crate::forge::{Remote, RepositoryId};
 use crate::git::mirror::Mirror;
 use crate::git::objects;
@@ -163,7 +163,7 @@ pub async fn evidence(desk: &Desk, ground: &Ground) -> Result<Result<Evidence, O
     desk.journal.enter(Stage::Context).await?;
     if let Some((context, base)) = desk.saved::<(Context, BaseCommit)>("evidence").await? {
         desk.journal.note(Stage::Context, "taken from the earlier run").await?;
-        let context = desk.seams.redactor.data(&context).map_err(|error| Halt::broken(error.to_string()))?;
+        let context = desk.seams.redactor.data(&context).map_err(unreadable)?;
         return Ok(Ok(Evidence { context, base }));
     }
     let deliveries = desk.seams.store.deliveries(desk.job.id).await?;
@@ -201,9 +201,21 @@ pub async fn gather(seams: &Seams, alert: &Alert, deliveries: &[Delivery], groun
         code::excerpts(mirror, commit, &located).await?
     };
     let suspects = suspects::join(mirror, commit, &located, suspects).await;
+    // What an event says of people is masked; authors of commits stay, since reviewers need them.
+    let (issue, event, trace) = without_people(seams, &(issue, event, trace))?;
     let context = Context { alert, issue, event, trace, suspects, code };
-    let context = seams.redactor.data(&context).map_err(|error| Halt::broken(error.to_string()))?;
+    let context = seams.redactor.data(&context).map_err(unreadable)?;
     Ok(Evidence { context, base })
+}
+
+type AboutPeople = (Found<Issue>, Found<Event>, Found<Trace>);
+
+fn without_people(seams: &Seams, evidence: &AboutPeople) -> Result<AboutPeople, Halt> {
+    seams.redactor.personal_data(evidence).map(Redacted::into_inner).map_err(unreadable)
+}
+
+fn unreadable(error: serde_json::Error) -> Halt {
+    Halt::broken(format!("the evidence cannot be read back after redaction: {error}"))
 }
 
 async fn choose_base(ground: &Ground, release_commit: Option<&str>) -> Result<BaseCommit, Halt> {

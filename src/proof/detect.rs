@@ -192,9 +192,11 @@ mod tests {
         detect(folder.path()).map(|found| (found.setup.map(|s| s.shown()), found.test.shown()))
     }
 
+    type Files = &'static [(&'static str, &'static str)];
+
     #[test]
     fn each_common_ecosystem_is_recognised() {
-        let table: [(&[(&str, &str)], Option<&str>, &str); 16] = [
+        let table: [(Files, Option<&str>, &str); 16] = [
             (&[("Cargo.toml", "")], None, "cargo test"),
             (&[("go.mod", "")], None, "go test ./..."),
             (&[("package.json", r#"{"scripts":{"test":"node --test"}}"#)], None, "npm test"),

@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use patchwright::alert::{Alert, Reason};
 use patchwright::clock::{self, Moment};
 use patchwright::job::{EventKind, Job, JobId, Lease, Stage, State};
-use patchwright::outcome::{Ignored, Outcome};
+use patchwright::outcome::{Ignored, Opened, Outcome};
 use patchwright::redact::{Redacted, Redactor};
 use patchwright::store::sqlite::SqliteStore;
 use patchwright::store::{Accepted, Claim, Intent, KnownPullRequest, NewDelivery, NewEvent, Store};
@@ -166,7 +166,9 @@ pub(super) async fn state(store: &dyn Store, job: JobId) -> State {
 }
 
 pub(super) fn opened() -> Outcome {
-    Outcome::Opened { url: "https://forge.test/acme/web/pull/7".into(), draft: true }
+    let opened =
+        Opened { repository: "acme/web".into(), url: "https://forge.test/acme/web/pull/7".into(), draft: true };
+    Outcome::Opened { pull_requests: vec![opened] }
 }
 
 pub(super) fn ignored() -> Outcome {
