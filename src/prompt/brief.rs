@@ -56,7 +56,7 @@ pub struct FixBrief<'a> {
 /// What the template sees; `docs/prompts.md` describes each.
 #[derive(Serialize)]
 struct View {
-    issue: String,
+    issue: Option<String>,
     reason: &'static str,
     repository: Place,
     sub_folder: Option<String>,
@@ -124,7 +124,7 @@ impl View {
             Found::Missing { .. } => context.alert.short_id.as_deref(),
         };
         Self {
-            issue: short_id.and_then(clean::short_id).unwrap_or("(no short id)").to_owned(),
+            issue: short_id.and_then(clean::short_id).map(str::to_owned),
             reason: context.alert.reason.in_words(),
             repository: Place::new(&brief.repository),
             sub_folder: brief.sub_folder.as_ref().map(|path| path.display().to_string()),

@@ -78,7 +78,7 @@ pub fn plain(text: &str, max: usize) -> String {
             '<' => out.push('‹'),
             '>' => out.push('›'),
             '@' | '\u{fe6b}' | '\u{ff20}' => out.push_str("(at)"),
-            _ if c.is_alphanumeric() || word::SAFE.contains(c) || " -/+=_%".contains(c) => out.push(c),
+            _ if c.is_alphanumeric() || word::SAFE.contains(c) || " -/+=_%‹›".contains(c) => out.push(c),
             // `#1` is a reference to an issue, `***NO_CI***` stops the checks, a backslash continues a line.
             _ => out.push(' '),
         }

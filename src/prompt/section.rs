@@ -136,9 +136,17 @@ pub(super) fn missing(context: &Context) -> Vec<(&'static str, String)> {
 
 /// Where a part came from, and who could have written it.
 pub(super) fn source(from: &Provenance) -> String {
-    let who =
-        if from.outsider_can_write { "an outsider may have written this" } else { "written inside the organisation" };
-    format!("{}; {who}", from.source)
+    format!("{}{}", from.source, if from.outsider_can_write { "; an outsider may have written this" } else { "" })
+}
+
+/// A line of code or the like as one line, its indentation kept.
+fn line_of_code(line: &str, max: usize) -> String {
+    super::clean::shorten(&super::clean::visible(line).replace('\n', " "), max)
+}
+
+/// Text of several lines under a label: later lines are marked, so that none of them passes for one of ours.
+fn hanging(text: &str, max: usize) -> String {
+    super::clean::shorten(super::clean::visible(text).trim(), max).replace('\n', "\n    | ")
 }
 
 /// A block that shows one unit.

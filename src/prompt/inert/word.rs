@@ -96,7 +96,9 @@ impl Judge {
             return (word.to_owned(), false);
         }
         let headless = word.trim_start_matches(LEADING);
-        let core = headless.trim_end_matches(TRAILING);
+        // A closing bracket belongs to the word that opened one: `f(x)`.
+        let ends = |c: char| TRAILING.contains(&c) && (c != ')' || !headless.contains('('));
+        let core = headless.trim_end_matches(ends);
         let lead = word.strip_suffix(headless).unwrap_or_default();
         let trail = headless.strip_prefix(core).unwrap_or_default();
         if core.is_empty() || trail.contains("::") {
@@ -108,8 +110,7 @@ impl Judge {
             return (format!("{lead}{code}{trail}"), true);
         }
         let reaches_on = |c: char| matches!(c, ',' | ':');
-        self.after_keyword =
-            trail.chars().all(reaches_on) && (self.after_keyword || CLOSING.contains(&core.to_lowercase().as_str()));
+        self.after_keyword = trail.chars().all(reaches_on) && (self.after_keyword || ends_in_keyword(core));
         (word.to_owned(), false)
     }
 }
@@ -134,12 +135,15 @@ fn is_plain(core: &str) -> bool {
         '%' => at > 0 && at + 1 == chars.len() && chars.iter().all(|c| c.is_ascii_digit() || matches!(c, '.' | '%')),
         _ => c.is_alphanumeric(),
     });
-    harmless && !is_commit(core) && !is_key(core)
+    // `www` before a dot begins an address, whatever follows the dot.
+    harmless && !core.to_ascii_lowercase().ends_with("www") && !is_commit(core) && !is_key(core)
 }
 
 /// `deadbeef1`: forges link what may be a commit.
 fn is_commit(core: &str) -> bool {
-    core.len() >= 7 && core.chars().all(|c| c.is_ascii_hexdigit()) && core.contains(|c: char| c.is_ascii_digit())
+    core.split(|c: char| !c.is_alphanumeric()).any(|part| {
+        part.len() >= 7 && part.chars().all(|c| c.is_ascii_hexdigit()) && part.contains(|c: char| c.is_ascii_digit())
+    })
 }
 
 /// `GH-1`, `WEB-1F`, `ABC-X`: trackers link and close what may be one of their keys.
@@ -161,22 +165,23 @@ pub(super) fn span(text: &str) -> String {
 /// a short id anywhere in the run of word characters, spaces and commas that follows, or an address (`find_referenced_groups`).
 pub(super) fn defuse(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
-    let mut word_start = None;
     for (at, c) in text.char_indices() {
-        if c.is_alphanumeric() || c == '_' {
-            word_start.get_or_insert(at);
-        } else if c.is_whitespace() {
-            let word =
-                word_start.take().and_then(|start| text.get(start..at)).unwrap_or_default().trim_end_matches(':');
-            if CLOSING.contains(&word.to_ascii_lowercase().as_str()) && closes(text.get(at..).unwrap_or_default()) {
+        if c.is_whitespace() {
+            let before = text.get(..at).unwrap_or_default();
+            if ends_in_keyword(before.strip_suffix(':').unwrap_or(before)) && closes(text.get(at..).unwrap_or_default())
+            {
                 out.push_str(" ·");
             }
-        } else if c != ':' {
-            word_start = None;
         }
         out.push(c);
     }
     out
+}
+
+/// Whether the last word of the text, for whoever looks at word boundaries, is a closing keyword.
+fn ends_in_keyword(text: &str) -> bool {
+    let last = text.rsplit(|c: char| !(c.is_alphanumeric() || c == '_')).next().unwrap_or_default();
+    CLOSING.contains(&last.to_ascii_lowercase().as_str())
 }
 
 /// Whether what follows a keyword names something that could be closed.

@@ -4,7 +4,7 @@
 
 use std::fmt::Write as _;
 
-use super::{Block, Caps, one};
+use super::{Block, Caps, line_of_code, one};
 use crate::evidence::{CodeExcerpt, Suspect};
 use crate::prompt::clean::{one_line, shorten};
 
@@ -23,7 +23,7 @@ fn excerpt_text(excerpt: &CodeExcerpt, caps: Caps) -> String {
     let mut text = format!("{}:{}{function}{agrees}", one_line(&excerpt.path, caps.line), excerpt.line);
     for (number, line) in &excerpt.source {
         let mark = if *number == excerpt.line { '>' } else { ' ' };
-        let _ = write!(text, "\n{mark} {number:>5} | {}", shorten(line, caps.line));
+        let _ = write!(text, "\n{mark} {number:>5} | {}", line_of_code(line, caps.line));
     }
     text.push('\n');
     text

@@ -5,9 +5,9 @@
 
 use std::fmt::Write as _;
 
-use super::{Block, Caps, one};
+use super::{Block, Caps, hanging, line_of_code, one};
 use crate::evidence::{Event, Exception, Frame};
-use crate::prompt::clean::{one_line, shorten};
+use crate::prompt::clean::one_line;
 
 /// The blocks of an event's error: an overview of the chain first, then one block for each frame.
 pub(super) fn blocks(event: &Event, caps: Caps) -> Vec<Block> {
@@ -24,21 +24,22 @@ pub(super) fn blocks(event: &Event, caps: Caps) -> Vec<Block> {
         ("trace id", event.trace_id.as_ref()),
     ] {
         if let Some(value) = value.filter(|value| !value.is_empty()) {
-            let _ = writeln!(overview, "{label}: {}", shorten(value, caps.text));
+            let _ = writeln!(overview, "{label}: {}", hanging(value, caps.text));
         }
     }
     for (at, exception) in event.exceptions.iter().enumerate() {
         let label = if at == 0 { "raised" } else { "  caused by" };
-        let _ = writeln!(overview, "{label}: {}", headline(exception, caps));
+        let (kind, value) = (one_line(&exception.kind, caps.line), one_line(&exception.value, caps.line));
+        let _ = writeln!(overview, "{label}: {kind}: {value}");
     }
     for problem in &event.processing_errors {
-        let _ = writeln!(overview, "the tracker's problem with this event: {}", shorten(problem, caps.line));
+        let _ = writeln!(overview, "the tracker's problem with this event: {}", one_line(problem, caps.line));
     }
-    let mut blocks = vec![Block { text: overview, units: 0 }];
+    let mut blocks = vec![Block { text: overview.trim_end().to_owned(), units: 0 }];
     for exception in &event.exceptions {
-        let heading = format!("{}\n  (innermost frame first)", headline(exception, caps));
+        let heading = format!("\n{}\n  (innermost frame first)", headline(exception, caps));
         if exception.frames.is_empty() {
-            blocks.push(Block { text: format!("{}\n  (no stack trace)", headline(exception, caps)), units: 0 });
+            blocks.push(Block { text: format!("\n{}\n  (no stack trace)", headline(exception, caps)), units: 0 });
         }
         for (at, frame) in exception.frames.iter().enumerate() {
             let text = frame_text(frame, caps);
@@ -60,7 +61,7 @@ fn headline(exception: &Exception, caps: Caps) -> String {
         None => {}
     }
     let notes = if notes.is_empty() { String::new() } else { format!(" ({})", notes.join(", ")) };
-    format!("{}: {}{notes}", one_line(&exception.kind, caps.line), shorten(&exception.value, caps.text))
+    format!("{}: {}{notes}", one_line(&exception.kind, caps.line), hanging(&exception.value, caps.text))
 }
 
 /// One frame; source lines and locals only where it is the application's own.
@@ -77,7 +78,7 @@ fn frame_text(frame: &Frame, caps: Caps) -> String {
     }
     for (number, line) in &frame.source {
         let mark = if Some(*number) == frame.line { '>' } else { ' ' };
-        let _ = write!(text, "\n  {mark} {number:>5} | {}", shorten(line, caps.line));
+        let _ = write!(text, "\n  {mark} {number:>5} | {}", line_of_code(line, caps.line));
     }
     for (at, (name, value)) in frame.locals.iter().enumerate() {
         let label = if at == 0 { "locals:" } else { "       " };
