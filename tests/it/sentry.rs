@@ -14,6 +14,8 @@ use serde_json::{Value, json};
 use crate::fake::sentry::{FakeSentry, Fault, TOKEN};
 
 const EVENT: &str = "0123456789abcdef0123456789abcdef";
+/// After which a test that should not wait has waited.
+const DEADLINE: Duration = Duration::from_secs(10);
 const TRACE: &str = "aaaabbbbccccddddeeeeffff00001111";
 
 #[expect(clippy::unwrap_used, reason = "test data that is no JSON ends the test")]
@@ -269,7 +271,8 @@ async fn a_long_rate_limit_is_handed_to_the_caller_with_its_end() {
     let fake = with_an_issue().await;
     let soon = clock::now() + chrono::TimeDelta::seconds(590);
     fake.limit_next(1, Duration::from_secs(600));
-    match fake.client().issue("acme", "101").await.unwrap_err() {
+    let answer = tokio::time::timeout(DEADLINE, fake.client().issue("acme", "101")).await;
+    match answer.expect("it does not wait for the limit to end").unwrap_err() {
         SentryError::RateLimited { retry_at, .. } => assert!(retry_at > soon, "{retry_at}"),
         other => panic!("{other}"),
     }
@@ -280,7 +283,8 @@ async fn a_long_rate_limit_is_handed_to_the_caller_with_its_end() {
 async fn a_rate_limit_until_the_end_of_time_is_believed_for_an_hour() {
     let fake = with_an_issue().await;
     fake.limit_next(1, Duration::from_secs(4_000_000_000));
-    match fake.client().issue("acme", "101").await.unwrap_err() {
+    let answer = tokio::time::timeout(DEADLINE, fake.client().issue("acme", "101")).await;
+    match answer.expect("it does not wait for the limit to end").unwrap_err() {
         SentryError::RateLimited { retry_at, .. } => assert!(retry_at <= clock::now() + chrono::TimeDelta::hours(1)),
         other => panic!("{other}"),
     }
