@@ -1,8 +1,16 @@
 //! The one integration-test binary: real git, real SQLite, real processes; other people's servers are faked.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test that cannot be set up has to fail, also in the functions that several tests share"
+)]
+
 mod fake;
 
 mod config;
+mod end_to_end;
 mod forge_directory;
 mod forge_github;
 mod git;
@@ -11,4 +19,5 @@ mod process;
 mod prompt;
 mod redact;
 mod sentry;
+mod service;
 mod store;

@@ -1,0 +1,365 @@
+//! The real program as a service, with a repository, a forge and a configuration around it.
+//!
+//! Invariant: the program is spoken to as its users do: over HTTP, by its commands, by signals; its database is only read.
+
+use std::path::{Path, PathBuf};
+use std::process::{Output, Stdio};
+use std::time::Duration;
+
+use patchwright::cli::setup::install_crypto;
+use patchwright::job::{EventKind, Job, JobEvent, JobId, Stage, State};
+use patchwright::source::sentry::signature;
+use patchwright::store::Store;
+use patchwright::store::sqlite::SqliteStore;
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::process::{Child, Command};
+
+use crate::fake::github::FakeGitHub;
+use crate::fake::sentry::{self, FakeSentry};
+use crate::git::fixture::Repo;
+
+/// The secret with which alerts are signed.
+pub(crate) const SECRET: &str = "a-webhook-secret-of-the-tests";
+/// The only tests of the sample repository.
+const TESTS: &str =
+    "set -eu\n[ \"$(sh app.sh 4 2)\" = 2 ]\nfor t in tests/case_*.sh; do [ -e \"$t\" ] || continue; sh \"$t\"; done\n";
+/// What the sample repository does; dividing by zero is its bug.
+pub(crate) const APP: &str = "# Divides its first argument by its second.\necho $(($1 / $2))\n";
+/// How long anything may take before a test fails.
+const DEADLINE: Duration = Duration::from_secs(60);
+
+/// An agent that fixes the sample repository, adds a test and hands back a result.
+pub(crate) const FIXER: &str = r#"
+cat > app.sh <<'END'
+# Divides its first argument by its second.
+if [ "$2" -eq 0 ]; then echo undefined; exit 0; fi
+echo $(($1 / $2))
+END
+cat > tests/case_zero.sh <<'END'
+[ "$(sh app.sh 1 0)" = undefined ]
+END
+cat > "$PATCHWRIGHT_RESULT_FILE" <<'END'
+{"verdict": "fix", "root_cause": "the divisor may be zero", "summary": "answer `undefined` then"}
+END
+echo "the agent is done"
+"#;
+
+/// A service that is being described.
+#[derive(Debug)]
+pub(crate) struct Described {
+    agent: String,
+    config: String,
+    project: String,
+    environment: Vec<(String, String)>,
+    with_sentry: bool,
+    on_github: bool,
+}
+
+/// A program with everything around it; ends with this value.
+pub(crate) struct Service {
+    folder: TempDir,
+    environment: Vec<(String, String)>,
+    running: Option<Child>,
+    address: String,
+    pub(crate) repo: Repo,
+    pub(crate) github: Option<FakeGitHub>,
+    pub(crate) sentry: Option<FakeSentry>,
+}
+
+/// What the service answered to a request.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) body: Value,
+}
+
+impl Answer {
+    /// The job that the answer names.
+    pub(crate) fn job(&self) -> JobId {
+        JobId(self.body["job"].as_i64().unwrap_or_else(|| panic!("no job in {self:?}")))
+    }
+}
+
+impl Described {
+    /// A service whose agent is this shell script; on the directory forge, without Sentry's API.
+    pub(crate) fn with_agent(script: &str) -> Self {
+        Self {
+            agent: script.to_owned(),
+            config: String::new(),
+            project: String::new(),
+            environment: Vec::new(),
+            with_sentry: false,
+            on_github: false,
+        }
+    }
+
+    /// Pull requests are opened at a GitHub look-alike.
+    pub(crate) fn on_github(mut self) -> Self {
+        self.on_github = true;
+        self
+    }
+
+    /// Evidence comes from a Sentry look-alike's API, too.
+    pub(crate) fn with_sentry(mut self) -> Self {
+        self.with_sentry = true;
+        self
+    }
+
+    /// More tables of the configuration.
+    pub(crate) fn config(mut self, toml: &str) -> Self {
+        self.config.push_str(toml);
+        self.config.push('\n');
+        self
+    }
+
+    /// More keys of the project.
+    pub(crate) fn project(mut self, toml: &str) -> Self {
+        self.project.push_str(toml);
+        self.project.push('\n');
+        self
+    }
+
+    /// One more variable of the service's environment.
+    pub(crate) fn environment(mut self, name: &str, value: &str) -> Self {
+        self.environment.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Makes everything but does not start the service.
+    pub(crate) async fn prepare(self) -> Service {
+        let folder = tempfile::tempdir().unwrap();
+        let forge = folder.path().join("forge/acme");
+        std::fs::create_dir_all(&forge).unwrap();
+        let repo = Repo::at(&forge.join("web.git"));
+        repo.commit("Divide", &[("app.sh", "echo $(($1 / $2))\n"), ("tests/run.sh", TESTS)]);
+        repo.commit("Say what it does", &[("app.sh", APP)]);
+
+        let mut environment = self.environment;
+        environment.push(("PATH".into(), std::env::var("PATH").unwrap_or_default()));
+        environment.push(("SENTRY_WEBHOOK_SECRET".into(), SECRET.into()));
+        let github = if self.on_github { Some(FakeGitHub::start().await) } else { None };
+        let forge_table = match &github {
+            Some(github) => {
+                github.add_repository("acme/web", repo.path());
+                environment.push(("GITHUB_TOKEN".into(), github.token().into()));
+                format!("kind = \"github\"\napi_url = \"{}\"\n", github.api_url())
+            }
+            None => "kind = \"directory\"\npath = \"forge\"\n".to_owned(),
+        };
+        let sentry = if self.with_sentry { Some(FakeSentry::start().await) } else { None };
+        let sentry_url = sentry.as_ref().map(|sentry| {
+            environment.push(("SENTRY_AUTH_TOKEN".into(), sentry::TOKEN.into()));
+            format!("url = \"{}\"\n", sentry.url())
+        });
+        let data = toml_string(&folder.path().join("data").display().to_string());
+        let agent = toml_string(&self.agent);
+        let text = format!(
+            "data_dir = {data}\n[server]\nlisten = \"127.0.0.1:0\"\n[sentry]\norg = \"acme\"\n{}[forge]\n{forge_table}\
+             [agents.test]\ncommand = [\"sh\", \"-c\", {agent}]\n{}\n[[project]]\nsentry = \"web\"\n\
+             repository = \"acme/web\"\ntest = \"sh tests/run.sh\"\nagent = \"test\"\n{}",
+            sentry_url.unwrap_or_default(),
+            self.config,
+            self.project
+        );
+        std::fs::write(folder.path().join("patchwright.toml"), text).unwrap();
+        Service { folder, environment, running: None, address: String::new(), repo, github, sentry }
+    }
+
+    /// Makes everything and starts the service.
+    pub(crate) async fn start(self) -> Service {
+        let mut service = self.prepare().await;
+        service.start().await;
+        service
+    }
+}
+
+/// A TOML string with this text.
+pub(crate) fn toml_string(text: &str) -> String {
+    serde_json::to_string(text).unwrap()
+}
+
+impl Service {
+    /// The folder with configuration, data and forge.
+    pub(crate) fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// The database's file.
+    pub(crate) fn database(&self) -> PathBuf {
+        self.folder().join("data/patchwright.db")
+    }
+
+    /// The service's process.
+    pub(crate) fn pid(&self) -> Pid {
+        let id = self.running.as_ref().and_then(Child::id).expect("the service runs");
+        Pid::from_raw(i32::try_from(id).unwrap()).unwrap()
+    }
+
+    fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_patchwright"));
+        command
+            .args(args)
+            .current_dir(self.folder())
+            .env_clear()
+            .envs(self.environment.iter().cloned())
+            .kill_on_drop(true);
+        command
+    }
+
+    /// Starts the service and waits until it listens.
+    pub(crate) async fn start(&mut self) {
+        let mut child = self.command(&["serve"]).stdout(Stdio::piped()).stderr(Stdio::inherit()).spawn().unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let first = tokio::time::timeout(DEADLINE, lines.next_line()).await.expect("it says where it listens").unwrap();
+        let first = first.expect("it starts");
+        let rest = first.split("http://").nth(1).unwrap_or_else(|| panic!("unexpected line: {first}"));
+        self.address = format!("http://{}", rest.split(';').next().unwrap());
+        self.running = Some(child);
+    }
+
+    /// Ends the service the hard way.
+    pub(crate) async fn kill(&mut self) {
+        let mut child = self.running.take().expect("the service runs");
+        child.kill().await.unwrap();
+    }
+
+    /// Asks the service to end and waits for it; answers whether it succeeded.
+    pub(crate) async fn terminate(&mut self) -> bool {
+        kill_process(self.pid(), Signal::TERM).unwrap();
+        let mut child = self.running.take().unwrap();
+        tokio::time::timeout(DEADLINE, child.wait()).await.expect("it ends").unwrap().success()
+    }
+
+    /// Runs one of the program's commands to its end.
+    pub(crate) async fn run(&self, args: &[&str]) -> Output {
+        let output = self.command(args).stdin(Stdio::null()).output();
+        tokio::time::timeout(DEADLINE, output).await.expect("the command ends").unwrap()
+    }
+
+    /// Posts a body as Sentry does, signed.
+    pub(crate) async fn post(&self, resource: &str, body: &Value) -> Answer {
+        install_crypto();
+        let bytes = body.to_string().into_bytes();
+        let signature = signature::sign(SECRET, &bytes);
+        let request = reqwest::Client::builder()
+            .no_proxy()
+            .build()
+            .unwrap()
+            .post(format!("{}/webhooks/sentry", self.address))
+            .header("Content-Type", "application/json")
+            .header("Sentry-Hook-Resource", resource)
+            .header("Sentry-Hook-Signature", signature)
+            .body(bytes);
+        let response = request.send().await.unwrap();
+        let status = response.status().as_u16();
+        Answer { status, body: response.json().await.unwrap() }
+    }
+
+    /// The state of a job as the database has it.
+    pub(crate) async fn job(&self, job: JobId) -> Job {
+        self.store().await.job(job).await.unwrap()
+    }
+
+    /// The service's database.
+    pub(crate) async fn store(&self) -> SqliteStore {
+        SqliteStore::open(&self.database()).await.unwrap()
+    }
+
+    /// A job's whole history.
+    pub(crate) async fn events(&self, job: JobId) -> Vec<JobEvent> {
+        self.store().await.events(job, 0, 100_000).await.unwrap()
+    }
+
+    /// A job's output and notes as one text.
+    pub(crate) async fn history(&self, job: JobId) -> String {
+        self.events(job).await.iter().map(|event| format!("{} {}\n", event.stage, event.text)).collect()
+    }
+
+    /// Waits until a job is done.
+    pub(crate) async fn done(&self, job: JobId) -> Job {
+        let store = self.store().await;
+        let result = eventually(async || {
+            let job = store.job(job).await.unwrap();
+            (job.state == State::Done).then_some(job)
+        });
+        match result.await {
+            Some(job) => job,
+            None => panic!("job {job} did not end:\n{}", self.history(job).await),
+        }
+    }
+
+    /// Waits until a job has entered a stage.
+    pub(crate) async fn entered(&self, job: JobId, stage: Stage) {
+        let store = self.store().await;
+        let entered = eventually(async || {
+            let events = store.events(job, 0, 100_000).await.unwrap();
+            events.iter().any(|event| event.kind == EventKind::Stage && event.stage == stage).then_some(())
+        });
+        assert!(entered.await.is_some(), "job {job} did not reach {stage}:\n{}", self.history(job).await);
+    }
+
+    /// The directory forge's pull requests, read from its files.
+    pub(crate) fn pull_requests(&self) -> Vec<Value> {
+        let folder = self.folder().join("forge/acme/web.pulls");
+        let mut found: Vec<(PathBuf, Value)> = std::fs::read_dir(folder)
+            .into_iter()
+            .flatten()
+            .flatten()
+            .map(|entry| entry.path())
+            .filter(|path| path.extension().is_some_and(|extension| extension == "json"))
+            .map(|path| (path.clone(), serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()))
+            .collect();
+        found.sort_by(|a, b| a.0.cmp(&b.0));
+        found.into_iter().map(|(_, json)| json).collect()
+    }
+}
+
+/// Asks again and again until there is an answer or the deadline has passed.
+pub(crate) async fn eventually<T>(mut ask: impl AsyncFnMut() -> Option<T>) -> Option<T> {
+    let deadline = tokio::time::Instant::now() + DEADLINE;
+    let mut tick = tokio::time::interval(Duration::from_millis(20));
+    while tokio::time::Instant::now() < deadline {
+        if let Some(answer) = ask().await {
+            return Some(answer);
+        }
+        tick.tick().await;
+    }
+    None
+}
+
+/// An alert rule's webhook for an issue of the sample repository. `mark` makes the delivery differ from others.
+pub(crate) fn alert(issue: &str, mark: &str) -> Value {
+    json!({
+        "action": "triggered",
+        "installation": { "uuid": "00000000-0000-4000-8000-000000000001" },
+        "actor": { "type": "application", "id": "sentry", "name": "Sentry" },
+        "data": {
+            "triggered_rule": mark,
+            "event": {
+                "event_id": format!("{:032x}", issue.bytes().fold(7_u128, |sum, byte| sum * 31 + u128::from(byte))),
+                "issue_id": issue,
+                "url": format!("https://sentry.example/api/0/projects/acme/web/events/{issue}/"),
+                "web_url": format!("https://sentry.example/organizations/acme/issues/{issue}/events/1/"),
+                "issue_url": format!("https://sentry.example/api/0/organizations/acme/issues/{issue}/"),
+                "title": "DivisionByZero: division by 0",
+                "level": "error",
+                "platform": "other",
+                "environment": "production",
+                "release": "web@1.0.0",
+                "tags": [["environment", "production"], ["release", "web@1.0.0"]],
+                "contexts": { "trace": { "trace_id": "11112222333344445555666677778888" } },
+                "exception": { "values": [{
+                    "type": "DivisionByZero",
+                    "value": "division by 0",
+                    "stacktrace": { "frames": [{
+                        "filename": "app.sh", "abs_path": "/srv/web/app.sh", "function": "main", "lineno": 2,
+                        "in_app": true, "context_line": "echo $(($1 / $2))", "vars": { "2": "0" }
+                    }] }
+                }] }
+            }
+        }
+    })
+}
