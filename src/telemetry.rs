@@ -3,6 +3,8 @@
 //! Invariant: what is logged is a fixed message with numbers, names and outcomes; never a body, a header, a prompt or
 //! a command's output.
 
+use std::io::IsTerminal as _;
+
 use tracing_subscriber::EnvFilter;
 
 /// How log lines look.
@@ -23,6 +25,7 @@ pub fn start(filter: &str, format: LogFormat) {
     let builder = tracing_subscriber::fmt()
         .with_env_filter(parsed.unwrap_or_else(|_| EnvFilter::new("info")))
         .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
         .with_target(false);
     let started = match format {
         LogFormat::Text => builder.try_init(),

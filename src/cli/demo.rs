@@ -5,7 +5,7 @@
 
 mod sample;
 
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
@@ -98,6 +98,7 @@ fn folder(asked: Option<&Path>) -> Result<PathBuf, CliError> {
     let Some(path) = asked else {
         let folder = tempfile::Builder::new()
             .prefix("patchwright-demo-")
+            .permissions(std::fs::Permissions::from_mode(0o700))
             .tempdir()
             .context("no temporary folder can be made")?;
         return Ok(folder.keep());

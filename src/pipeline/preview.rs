@@ -8,11 +8,14 @@ use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
 use super::journal::Journal;
-use super::{Halt, Seams, brief, prepare};
+use super::prepare::{Evidence, Ground};
+use super::{Halt, Seams, bench, brief, prepare};
 use crate::alert::Alert;
 use crate::config::ProjectConfig;
+use crate::git::checkout::{self, Extras};
 use crate::job::{JobId, Lease};
 use crate::prompt::folder;
+use crate::proof::TestPlan;
 use crate::redact::Redacted;
 use crate::store::Delivery;
 use crate::workspace::Workspace;
@@ -32,12 +35,31 @@ pub async fn preview(
 ) -> Result<Redacted<String>, Halt> {
     let ground = prepare::fetch_all(seams, project, journal, cancel).await?;
     let evidence = prepare::gather(seams, alert, deliveries, &ground).await?;
+    // The folders of a run that there will be; a run's own name in place of `job-0-0`.
     let lease = Lease { job: JobId(0), fence: 0, owner: String::new() };
     let workspace = Workspace::at(&seams.config.data_dir.work(), &lease);
-    let brief = brief::fix_brief(seams, &ground, &evidence, None, None, &workspace)?;
+    let plan = detected(seams, &ground, &evidence, cancel).await?;
+    let brief = brief::fix_brief(seams, &ground, &evidence, plan.as_ref(), None, &workspace)?;
     if let Some(dir) = context_dir {
         folder::write_context_folder(dir, &evidence.context, &[])
             .map_err(|error| Halt::broken(format!("cannot write {}: {error}", dir.display())))?;
     }
     seams.prompts.fix(&seams.redactor, &brief).map_err(|error| Halt::broken(error.to_string()))
+}
+
+/// How the tests will be run: as configured, else as a checkout shows.
+async fn detected(
+    seams: &Seams,
+    ground: &Ground,
+    evidence: &Evidence,
+    cancel: &CancellationToken,
+) -> Result<Option<TestPlan>, Halt> {
+    let cannot = |error: std::io::Error| Halt::broken(format!("cannot make a folder for a checkout: {error}"));
+    let folder = tempfile::tempdir_in(seams.config.data_dir.path()).map_err(cannot)?;
+    let dest = folder.path().join("repo");
+    let git = seams.git(cancel.clone())?;
+    checkout::checkout(&git, &ground.home.mirror, &evidence.base.commit, &dest, &Extras::default()).await?;
+    let plan = bench::plan_for(Some(&ground.project), &dest);
+    folder.close().map_err(|error| Halt::broken(format!("cannot remove a checkout: {error}")))?;
+    Ok(plan)
 }

@@ -124,7 +124,10 @@ impl View {
             Found::Missing { .. } => context.alert.short_id.as_deref(),
         };
         Self {
-            issue: short_id.and_then(clean::short_id).map(str::to_owned),
+            issue: short_id
+                .and_then(clean::short_id)
+                .map(str::to_owned)
+                .or_else(|| clean::number(&context.alert.issue)),
             reason: context.alert.reason.in_words(),
             repository: Place::new(&brief.repository),
             sub_folder: brief.sub_folder.as_ref().map(|path| path.display().to_string()),

@@ -71,6 +71,13 @@ pub fn short_id(text: &str) -> Option<&str> {
     sound.then_some(text)
 }
 
+/// A tracker's number of an issue as people write it, `#4815`, if it is a number.
+#[must_use]
+pub fn number(issue: &str) -> Option<String> {
+    let sound = (1..=20).contains(&issue.len()) && issue.bytes().all(|byte| byte.is_ascii_digit());
+    sound.then(|| format!("#{issue}"))
+}
+
 /// A commit id if it is one, else words that say so; its first twelve digits are enough for people.
 #[must_use]
 pub fn commit(id: &str) -> &str {

@@ -42,9 +42,11 @@ fn mask(found: &Captures<'_>, with: &str, applies: fn(&str) -> bool) -> String {
     if applies(text) { with.to_owned() } else { text.to_owned() }
 }
 
-/// `git@host` is how SSH addresses of repositories begin.
+/// `git@host` is how SSH addresses of repositories begin, and `shop@2.4.0` is how releases are named: no top-level domain
+/// is a number.
 fn is_person(email: &str) -> bool {
-    !email.starts_with("git@")
+    let domain = email.rsplit('.').next().unwrap_or_default();
+    !email.starts_with("git@") && domain.chars().count() > 1 && domain.chars().all(char::is_alphabetic)
 }
 
 fn is_public_ipv4(text: &str) -> bool {
@@ -77,6 +79,7 @@ mod tests {
     #[test]
     fn addresses_and_card_numbers_are_masked() {
         for (dirty, clean) in [
+            ("release shop@2.4.0 and web@1.0.0-rc.1", "release shop@2.4.0 and web@1.0.0-rc.1"),
             ("from <ada.l+x@mail.example.com>.", "from <[email]>."),
             ("ip:203.0.113.7, next", "ip:[ip], next"),
             ("peer [2001:db8::1]:443", "peer [[ip]]:443"),
