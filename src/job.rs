@@ -212,6 +212,21 @@ pub struct Lease {
     pub owner: String,
 }
 
+/// One call of the agent.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct Attempt {
+    /// Its number within the job, from 1.
+    pub number: i64,
+    /// The name of the agent.
+    pub agent: String,
+    /// When it was started.
+    pub started_at: Moment,
+    /// When it ended; `None` while it runs, and for ever if the service died with it.
+    pub ended_at: Option<Moment>,
+    /// How it came out, redacted.
+    pub result: Option<String>,
+}
+
 /// One line of a job's live history.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 pub struct JobEvent {

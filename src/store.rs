@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use crate::alert::Alert;
 use crate::clock::Moment;
-use crate::job::{EventKind, Job, JobEvent, JobId, Lease, Stage, State};
+use crate::job::{Attempt, EventKind, Job, JobEvent, JobId, Lease, Stage, State};
 use crate::outcome::Outcome;
 use crate::redact::Redacted;
 
@@ -180,6 +180,15 @@ pub trait Store: Send + Sync + std::fmt::Debug {
 
     /// A named piece of work that was kept for a job.
     async fn saved(&self, job: JobId, name: &str) -> Result<Option<Value>, StoreError>;
+
+    /// Notes that the agent is about to be started; answers the attempt's number.
+    async fn begin_attempt(&self, lease: &Lease, agent: &str) -> Result<i64, StoreError>;
+
+    /// Notes how an attempt came out.
+    async fn end_attempt(&self, lease: &Lease, number: i64, result: &Redacted<String>) -> Result<(), StoreError>;
+
+    /// The attempts of a job, oldest first.
+    async fn attempts(&self, job: JobId) -> Result<Vec<Attempt>, StoreError>;
 
     /// Remembers a pull request for the lease's job, at the moment the forge has confirmed it. The same address again
     /// is the same pull request.

@@ -104,6 +104,22 @@ CREATE TABLE saved_points (
     PRIMARY KEY (job, name)
 ) STRICT;
 
+-- Calls of the agent. Written before the agent starts, so that what was spent is known even after a crash.
+CREATE TABLE attempts (
+    job        INTEGER NOT NULL REFERENCES jobs (id),
+    number     INTEGER NOT NULL CHECK (number >= 1),
+    -- The run that made the attempt.
+    fence      INTEGER NOT NULL,
+    agent      TEXT    NOT NULL,
+    started_at INTEGER NOT NULL,
+    ended_at   INTEGER,
+    -- How it came out, for people; NULL while it runs, and for ever if the service died with it.
+    result     TEXT,
+
+    PRIMARY KEY (job, number),
+    CONSTRAINT result_exactly_when_ended CHECK ((ended_at IS NULL) = (result IS NULL))
+) STRICT;
+
 -- What we opened. Never deleted: forgetting one could open a second.
 CREATE TABLE pull_requests (
     id         INTEGER PRIMARY KEY AUTOINCREMENT,

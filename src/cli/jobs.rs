@@ -133,7 +133,8 @@ async fn show(store: &dyn Store, id: JobId, follow: bool, json: bool, screen: &m
     let job = store.job(id).await.map_err(of_store)?;
     if json {
         let events = store.events(id, 0, u32::MAX).await.map_err(of_store)?;
-        let all = serde_json::json!({ "job": job, "events": events });
+        let attempts = store.attempts(id).await.map_err(of_store)?;
+        let all = serde_json::json!({ "job": job, "attempts": attempts, "events": events });
         return Ok(screen.raw(&serde_json::to_string_pretty(&all).map_err(anyhow::Error::from)?)?);
     }
     let alert = &job.alert;
@@ -151,6 +152,10 @@ async fn show(store: &dyn Store, id: JobId, follow: bool, json: bool, screen: &m
     }
     if let Some(outcome) = &job.outcome {
         facts.push(("outcome", outcome.to_string()));
+    }
+    for attempt in store.attempts(id).await.map_err(of_store)? {
+        let result = attempt.result.unwrap_or_else(|| "has not come to its end".to_owned());
+        facts.push(("attempt", format!("{}, agent `{}` {result}", attempt.number, attempt.agent)));
     }
     for (name, text) in facts {
         screen.line(Tone::Plain, &format!("  {name:<8} {}", visible_block(&text)))?;

@@ -225,20 +225,28 @@ async fn run_agent(
         tmp,
     };
     let (lines, keeper) = desk.journal.output(Stage::Agent);
-    desk.journal.note(Stage::Agent, &format!("agent `{name}` starts")).await?;
+    let attempt = desk.seams.store.begin_attempt(&desk.lease, name).await?;
+    desk.journal.note(Stage::Agent, &format!("attempt {attempt}: agent `{name}` starts")).await?;
     let terms = bench::terms(desk, Stage::Agent, workspace, Some(lines));
     let run = agent::run(agent, &places, prompt, &desk.seams.environment, &terms).await;
     drop(terms);
     // The keeper ends when the last sender is gone.
     let _ = keeper.await;
-    let run = run.map_err(|error| Halt::broken(format!("agent `{name}`: {error}; `patchwright doctor` checks it")))?;
+    let run = match run {
+        Ok(run) => run,
+        Err(error) => {
+            desk.seams.store.end_attempt(&desk.lease, attempt, &desk.seams.redactor.text(&error.to_string())).await?;
+            return Err(Halt::broken(format!("agent `{name}`: {error}; `patchwright doctor` checks it")));
+        }
+    };
     let leftovers = if run.leftovers == 0 {
         String::new()
     } else {
         format!("; {} processes it left behind were ended", run.leftovers)
     };
-    let text = format!("agent `{name}` {} after {:.1} s{leftovers}", run.ended, run.took.as_secs_f64());
-    desk.journal.note(Stage::Agent, &text).await?;
+    let text = format!("{} after {:.1} s{leftovers}", run.ended, run.took.as_secs_f64());
+    desk.seams.store.end_attempt(&desk.lease, attempt, &desk.seams.redactor.text(&text)).await?;
+    desk.journal.note(Stage::Agent, &format!("agent `{name}` {text}")).await?;
     Ok(run)
 }
 

@@ -2,6 +2,7 @@
 //!
 //! Invariant: every write goes through [`SqliteStore::write`], one transaction at a time, and is whole or absent.
 
+mod attempts;
 mod claims;
 mod deliveries;
 mod fault;
@@ -22,7 +23,7 @@ use sqlx::SqlitePool;
 
 use super::{Accepted, Claim, Delivery, Intent, JobFilter, KnownPullRequest, NewDelivery, NewEvent, Store, StoreError};
 use crate::clock::Moment;
-use crate::job::{Job, JobEvent, JobId, Lease, Stage, State};
+use crate::job::{Attempt, Job, JobEvent, JobId, Lease, Stage, State};
 use crate::outcome::Outcome;
 use crate::redact::Redacted;
 
@@ -90,6 +91,18 @@ impl Store for SqliteStore {
 
     async fn saved(&self, job: JobId, name: &str) -> Result<Option<Value>, StoreError> {
         jobs::saved(self, job, name).await
+    }
+
+    async fn begin_attempt(&self, lease: &Lease, agent: &str) -> Result<i64, StoreError> {
+        attempts::begin(self, lease, agent).await
+    }
+
+    async fn end_attempt(&self, lease: &Lease, number: i64, result: &Redacted<String>) -> Result<(), StoreError> {
+        attempts::end(self, lease, number, result).await
+    }
+
+    async fn attempts(&self, job: JobId) -> Result<Vec<Attempt>, StoreError> {
+        attempts::of_job(self, job).await
     }
 
     async fn save_pull_request(&self, lease: &Lease, pull_request: &KnownPullRequest) -> Result<(), StoreError> {

@@ -11,7 +11,7 @@ use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
 
 use crate::clock;
-use crate::job::{Job, JobEvent, JobId, JobKey, Stage};
+use crate::job::{Attempt, Job, JobEvent, JobId, JobKey, Stage};
 use crate::store::{KnownPullRequest, StoreError};
 
 /// A row of `jobs`.
@@ -45,6 +45,17 @@ pub(super) fn event(row: &SqliteRow) -> Result<JobEvent, StoreError> {
         stage: named(row, "stage")?,
         kind: named(row, "kind")?,
         text: row.try_get("text")?,
+    })
+}
+
+/// A row of `attempts`.
+pub(super) fn attempt(row: &SqliteRow) -> Result<Attempt, StoreError> {
+    Ok(Attempt {
+        number: row.try_get("number")?,
+        agent: row.try_get("agent")?,
+        started_at: clock::from_millis(row.try_get("started_at")?),
+        ended_at: row.try_get::<Option<i64>, _>("ended_at")?.map(clock::from_millis),
+        result: row.try_get("result")?,
     })
 }
 

@@ -13,7 +13,7 @@ use patchwright::clock::Moment;
 use patchwright::config::secret::{Secret, SecretRef};
 use patchwright::config::{Config, Server};
 use patchwright::http::{App, router, run};
-use patchwright::job::{Job, JobEvent, JobId, Lease, Stage, State};
+use patchwright::job::{Attempt, Job, JobEvent, JobId, Lease, Stage, State};
 use patchwright::limits::{Size, Span};
 use patchwright::outcome::{Ignored, Outcome};
 use patchwright::redact::Redacted;
@@ -115,6 +115,15 @@ impl Store for Recorder {
         unreachable!()
     }
     async fn saved(&self, _: JobId, _: &str) -> Result<Option<Value>, StoreError> {
+        unreachable!()
+    }
+    async fn begin_attempt(&self, _: &Lease, _: &str) -> Result<i64, StoreError> {
+        unreachable!()
+    }
+    async fn end_attempt(&self, _: &Lease, _: i64, _: &Redacted<String>) -> Result<(), StoreError> {
+        unreachable!()
+    }
+    async fn attempts(&self, _: JobId) -> Result<Vec<Attempt>, StoreError> {
         unreachable!()
     }
     async fn save_pull_request(&self, _: &Lease, _: &KnownPullRequest) -> Result<(), StoreError> {

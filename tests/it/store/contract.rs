@@ -7,6 +7,7 @@ use std::time::Duration;
 use patchwright::alert::Reason;
 use patchwright::job::{EventKind, JobId, Stage, State};
 use patchwright::outcome::{Ignored, Outcome};
+use patchwright::redact::Redacted;
 use patchwright::store::{Intent, JobFilter, NewDelivery, StoreError};
 use serde_json::json;
 
@@ -29,6 +30,7 @@ contracts! {
     history_is_numbered_from_1_and_paged
     the_outcome_is_the_last_line_of_the_history
     a_saved_point_is_replaced_and_outlives_a_restart
+    attempts_are_numbered_and_kept_from_their_start
     pull_requests_of_all_epochs_are_remembered_newest_first
     a_pull_request_found_again_is_the_same_one
     a_queued_job_is_cancelled_at_once
@@ -222,6 +224,21 @@ async fn a_saved_point_is_replaced_and_outlives_a_restart(database: &dyn Databas
     assert_eq!(store.saved(job, "patch").await.unwrap(), Some(json!({ "tree": "new", "note": "Ω\u{0}" })));
     assert_eq!(store.saved(job, "nothing").await.unwrap(), Some(json!(null)));
     assert_eq!(store.saved(job, "baseline").await.unwrap(), None);
+}
+
+async fn attempts_are_numbered_and_kept_from_their_start(database: &dyn Database) {
+    let store = database.open().await;
+    let (job, lease) = running(&*store, "1").await;
+    assert_eq!(store.begin_attempt(&lease, "claude").await.unwrap(), 1);
+    store.end_attempt(&lease, 1, &Redacted::ours("ended with exit code 0")).await.unwrap();
+    assert_eq!(store.begin_attempt(&lease, "codex").await.unwrap(), 2);
+    // As after a crash: the second attempt never came to its end.
+    let store = database.open().await;
+    let attempts = store.attempts(job).await.unwrap();
+    let seen: Vec<_> = attempts.iter().map(|it| (it.number, it.agent.as_str(), it.result.as_deref())).collect();
+    assert_eq!(seen, [(1, "claude", Some("ended with exit code 0")), (2, "codex", None)]);
+    assert!(attempts[0].ended_at >= Some(attempts[0].started_at) && attempts[1].ended_at.is_none());
+    assert!(store.attempts(JobId(job.0 + 1)).await.unwrap().is_empty());
 }
 
 async fn pull_requests_of_all_epochs_are_remembered_newest_first(database: &dyn Database) {

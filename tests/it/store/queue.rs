@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use patchwright::job::{EventKind, Lease, Stage, State};
 use patchwright::outcome::Outcome;
+use patchwright::redact::Redacted;
 use patchwright::store::{Claim, Store, StoreError};
 use serde_json::json;
 
@@ -233,6 +234,8 @@ async fn assert_every_write_is_refused(store: &dyn Store, lease: &Lease) {
     assert!(lost(store.record(lease, &[line("from the dead")]).await), "record");
     assert!(lost(store.record(lease, &[]).await), "record nothing");
     assert!(lost(store.save(lease, "patch", &clean_json(json!("from the dead"))).await), "save");
+    assert!(lost(store.begin_attempt(lease, "ghost").await), "begin_attempt");
+    assert!(lost(store.end_attempt(lease, 1, &Redacted::ours("from the dead")).await), "end_attempt");
     assert!(lost(store.save_pull_request(lease, &pull_request(lease.job, 666)).await), "save_pull_request");
     assert!(lost(store.finish(lease, &clean(&opened())).await), "finish");
     assert!(lost(store.hand_back(lease, in_hours(-1), false).await), "hand_back");
