@@ -178,7 +178,11 @@ impl View {
             base_commit: format!("`{}`", clean::commit(&facts.base_commit)),
             base_branch: scribe.code(&facts.base_branch, cap::NAME),
             job: facts.job.0,
-            run_again: format!("`patchwright run {}`", short_id.unwrap_or(&facts.job.to_string())),
+            // `run` takes what a tracker knows; a bare number would mean an issue there, not our job.
+            run_again: short_id.map_or_else(
+                || format!("`patchwright jobs retry {} --fresh`", facts.job),
+                |id| format!("`patchwright run {id}`"),
+            ),
             fixes: short_id.map(|id| format!("Fixes {id}")),
         }
     }

@@ -164,6 +164,18 @@ proptest! {
 }
 
 #[test]
+fn the_command_that_does_a_job_again_names_the_issue_or_else_the_job() {
+    let prompts = Prompts::load(None).unwrap();
+    let body = |facts| prompts.pull_request(&Redactor::default(), &facts).unwrap().body.into_inner();
+    let named = facts(&full());
+    let (mut nameless, job) = (facts(&full()), named.job);
+    nameless.alert.short_id = None;
+    nameless.issue = None;
+    assert!(body(named).contains("`patchwright run WEB-1F`"));
+    assert!(body(nameless).contains(&format!("`patchwright jobs retry {job} --fresh`")));
+}
+
+#[test]
 fn a_pull_request_of_nothing_but_attacks_closes_only_its_own_issue() {
     let prompts = Prompts::load(None).unwrap();
     for attack in ATTACKS {
