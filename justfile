@@ -11,8 +11,3 @@ test *ARGS:
 # The main job on a sample repository.
 demo *ARGS:
     cargo run --release -- demo {{ARGS}}
-
-# Start-up time and memory of the idle service.
-bench-idle:
-    cargo build --release
-    python3 benches/idle.py target/release/patchwright
