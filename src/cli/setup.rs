@@ -41,7 +41,8 @@ pub fn checked(start: &Start) -> Result<(Config, Secrets), CliError> {
     let (secrets, problems) = secrets_and_problems(&loaded, start);
     let (errors, warnings): (Vec<Problem>, _) = problems.into_iter().partition(Problem::is_error);
     for warning in warnings {
-        tracing::warn!("{warning}");
+        // The log says that it is a warning.
+        tracing::warn!("{}", warning.to_string().replacen("warning: ", "", 1));
     }
     if errors.is_empty() {
         return Ok((loaded.config, secrets));
