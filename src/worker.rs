@@ -126,7 +126,7 @@ pub async fn run_claimed(seams: &Arc<Seams>, job: Job, lease: Lease, stop: &Canc
     });
     settle(&desk, result, told).await;
     if !seams.config.worker.keep_workspaces {
-        remove_workspace(seams, &lease).await;
+        remove_workspace(seams, &workspace::folder_name(lease.job, lease.fence)).await;
     }
 }
 
@@ -195,11 +195,11 @@ async fn hand_back(desk: &Desk, stage: Stage, why: &str, at: clock::Moment, coun
     Ok(())
 }
 
-async fn remove_workspace(seams: &Seams, lease: &Lease) {
-    let folder = seams.config.data_dir.work().join(workspace::folder_name(lease.job, lease.fence));
+async fn remove_workspace(seams: &Seams, name: &str) {
+    let folder = seams.config.data_dir.work().join(name);
     let removed = tokio::task::spawn_blocking(move || workspace::remove_tree(&folder)).await;
     if let Ok(Err(error)) = removed {
-        tracing::warn!(job = lease.job.0, %error, "the workspace could not be removed");
+        tracing::warn!(name, %error, "the workspace could not be removed");
     }
 }
 
@@ -211,14 +211,15 @@ async fn sweep(seams: &Seams) {
     let work = seams.config.data_dir.work();
     for entry in std::fs::read_dir(&work).into_iter().flatten().flatten() {
         let name = entry.file_name();
-        let Some((job, fence)) = name.to_str().and_then(workspace::run_of_folder) else { continue };
+        let Some(name) = name.to_str() else { continue };
+        let Some((job, fence)) = workspace::run_of_folder(name) else { continue };
         let in_use = match seams.store.job(job).await {
             Ok(job) => job.state == crate::job::State::Running && job.fence == fence,
             Err(StoreError::NoSuchJob(_)) => false,
             Err(_) => true,
         };
         if !in_use {
-            remove_workspace(seams, &Lease { job, fence, owner: String::new() }).await;
+            remove_workspace(seams, name).await;
         }
     }
 }

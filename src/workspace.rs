@@ -3,9 +3,14 @@
 //! Invariant: everything a run writes is below one folder named after the job and its fencing number, so that two runs
 //! never share one and what a crash left behind can be told from what is in use.
 
+use std::ffi::CStr;
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
+
+use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, chmodat, openat, renameat, statat, unlinkat};
+use rustix::io::Errno;
 
 use crate::job::{JobId, Lease};
 
@@ -22,10 +27,9 @@ impl Workspace {
     /// Where it cannot be made.
     pub fn create(work: &Path, lease: &Lease) -> io::Result<Self> {
         std::fs::create_dir_all(work)?;
+        refuse_foreign(work)?;
         let root = work.canonicalize()?.join(folder_name(lease.job, lease.fence));
-        if root.exists() {
-            remove_tree(&root)?;
-        }
+        remove_tree(&root)?;
         let workspace = Self { root };
         std::fs::DirBuilder::new().mode(0o700).create(&workspace.root)?;
         for part in ["related", "out"] {
@@ -40,16 +44,20 @@ impl Workspace {
         Self { root: work.join(folder_name(lease.job, lease.fence)) }
     }
 
-    /// The folder of a run as it is, or a new one where there is none.
+    /// A new folder for what comes after the agent: many tools take settings from the folders above the one they work in
+    /// (`pytest.ini`, `.cargo/config.toml`, `package.json`), and an agent could write to those. The old folder is
+    /// removed, or put aside for people where it is to be kept.
     ///
     /// # Errors
     /// Where it cannot be made.
-    pub fn create_or_reuse(work: &Path, lease: &Lease) -> io::Result<Self> {
+    pub fn renew(work: &Path, lease: &Lease, keep: bool) -> io::Result<Self> {
         let root = work.join(folder_name(lease.job, lease.fence));
-        match root.canonicalize() {
-            Ok(root) => Ok(Self { root }),
-            Err(_) => Self::create(work, lease),
+        let aside = work.join(folder_name(lease.job, lease.fence) + ASIDE);
+        if keep && root.symlink_metadata().is_ok() {
+            remove_tree(&aside)?;
+            std::fs::rename(&root, &aside)?;
         }
+        Self::create(work, lease)
     }
 
     /// The folder.
@@ -103,9 +111,7 @@ impl Workspace {
         let home = self.root.join("homes").join(whose);
         let tmp = self.root.join("tmps").join(whose);
         for folder in [&home, &tmp] {
-            if folder.exists() {
-                remove_tree(folder)?;
-            }
+            remove_tree(folder)?;
             std::fs::create_dir_all(folder)?;
         }
         Ok((home, tmp))
@@ -120,6 +126,21 @@ impl Workspace {
     }
 }
 
+/// The end of the name of a folder that was put aside.
+const ASIDE: &str = "-agent";
+
+/// Anything but workspaces beside ours may have been left there by an agent, for tools to take settings from.
+fn refuse_foreign(work: &Path) -> io::Result<()> {
+    for entry in std::fs::read_dir(work)? {
+        let entry = entry?;
+        if entry.file_name().to_str().and_then(run_of_folder).is_none() {
+            let what = format!("{} was not put there by Patchwright; look at it and remove it", entry.path().display());
+            return Err(io::Error::other(what));
+        }
+    }
+    Ok(())
+}
+
 /// The name of a run's folder.
 #[must_use]
 pub fn folder_name(job: JobId, fence: i64) -> String {
@@ -129,49 +150,101 @@ pub fn folder_name(job: JobId, fence: i64) -> String {
 /// The run that a folder's name stands for.
 #[must_use]
 pub fn run_of_folder(name: &str) -> Option<(JobId, i64)> {
-    let (job, fence) = name.strip_prefix("job-")?.split_once('-')?;
+    let (job, fence) = name.strip_suffix(ASIDE).unwrap_or(name).strip_prefix("job-")?.split_once('-')?;
     Some((JobId(job.parse().ok()?), fence.parse().ok()?))
 }
 
-/// Removes a tree; folders that a command made unreadable or unwritable are opened up first. Links are not followed.
+/// Removes a tree, whatever a command left in it: folders that are closed or nested deeper than any stack or path is
+/// long. Links are not followed.
 ///
 /// # Errors
 /// Where something cannot be removed.
 pub fn remove_tree(path: &Path) -> io::Result<()> {
-    match std::fs::remove_dir_all(path) {
-        Ok(()) => return Ok(()),
+    match path.symlink_metadata() {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        Err(_) => open_up(path),
+        Ok(meta) if !meta.is_dir() => return std::fs::remove_file(path),
+        _ => {}
     }
-    match std::fs::remove_dir_all(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
+    let root = open_folder(CWD, path)?;
+    let mut fresh = 0_u64;
+    // Folders are moved up to the root instead of being entered, so that depth costs neither stack nor open files.
+    loop {
+        let mut folders = Vec::new();
+        each(&root, |name, is_folder| {
+            if is_folder {
+                folders.push(name.to_owned())
+            } else {
+                unlink(&root, name, AtFlags::empty())?
+            }
+            Ok(())
+        })?;
+        if folders.is_empty() {
+            break;
+        }
+        for folder in folders {
+            let inner = open_folder(&root, folder.as_c_str())?;
+            each(&inner, |name, is_folder| {
+                if is_folder {
+                    move_up(&inner, name, &root, &mut fresh)
+                } else {
+                    unlink(&inner, name, AtFlags::empty())
+                }
+            })?;
+            unlink(&root, &folder, AtFlags::REMOVEDIR)?;
+        }
+    }
+    Ok(unlinkat(CWD, path, AtFlags::REMOVEDIR)?)
+}
+
+/// Opens a folder, never through a link, after it was opened up for us.
+fn open_folder(at: impl std::os::fd::AsFd, name: impl rustix::path::Arg + Copy) -> Result<OwnedFd, Errno> {
+    // Best effort: what stays closed cannot be opened either, and that is reported.
+    let _ = chmodat(&at, name, Mode::RWXU, AtFlags::empty());
+    openat(at, name, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())
+}
+
+/// Calls `visit` with each name in a folder and whether it is a folder itself.
+fn each(folder: &OwnedFd, mut visit: impl FnMut(&CStr, bool) -> Result<(), Errno>) -> Result<(), Errno> {
+    for entry in Dir::read_from(folder)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        if !matches!(name.to_bytes(), b"." | b"..") {
+            let stat = statat(folder, name, AtFlags::SYMLINK_NOFOLLOW)?;
+            visit(name, FileType::from_raw_mode(stat.st_mode).is_dir())?;
+        }
+    }
+    Ok(())
+}
+
+fn move_up(from: &OwnedFd, name: &CStr, root: &OwnedFd, fresh: &mut u64) -> Result<(), Errno> {
+    // A folder that is closed to writing cannot be moved, since its `..` changes.
+    let _ = chmodat(from, name, Mode::RWXU, AtFlags::empty());
+    loop {
+        *fresh += 1;
+        match renameat(from, name, root, format!(".removing-{fresh}")) {
+            Err(Errno::EXIST | Errno::NOTEMPTY | Errno::NOTDIR) => {}
+            moved => return moved,
+        }
     }
 }
 
-fn open_up(folder: &Path) {
-    // Best effort: what stays closed makes the removal fail, and that is reported.
-    if let Ok(meta) = folder.symlink_metadata()
-        && meta.is_dir()
-    {
-        let mut mode = meta.permissions();
-        mode.set_mode(mode.mode() | 0o700);
-        let _ = std::fs::set_permissions(folder, mode);
-        for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
-            if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-                open_up(&entry.path());
-            }
-        }
+fn unlink(folder: &OwnedFd, name: &CStr, flags: AtFlags) -> Result<(), Errno> {
+    match unlinkat(folder, name, flags) {
+        Err(Errno::NOENT) => Ok(()),
+        done => done,
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
     use super::*;
 
     #[test]
     fn a_folder_name_tells_its_run() {
         assert_eq!(run_of_folder(&folder_name(JobId(12), 3)), Some((JobId(12), 3)));
+        assert_eq!(run_of_folder("job-12-3-agent"), Some((JobId(12), 3)));
         assert_eq!(run_of_folder("job-x-3"), None);
         assert_eq!(run_of_folder("something else"), None);
     }

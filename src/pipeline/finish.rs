@@ -33,8 +33,7 @@ pub(super) async fn proof(desk: &Desk, ground: &Ground, fix: &Fix) -> Result<Res
         desk.journal.note(Stage::Proof, "the tests were run by the earlier run").await?;
         return Ok(Ok(tested));
     }
-    let workspace = Workspace::create_or_reuse(&desk.seams.config.data_dir.work(), &desk.lease)
-        .map_err(|error| Halt::broken(format!("cannot make the workspace: {error}; is the disk full?")))?;
+    let workspace = new_workspace(desk).await?;
     let mut all = Vec::new();
     for changed in &fix.changed {
         let site = site_of(ground, changed)?;
@@ -51,6 +50,15 @@ pub(super) async fn proof(desk: &Desk, ground: &Ground, fix: &Fix) -> Result<Res
     }
     desk.save("proof", &all).await?;
     Ok(Ok(all))
+}
+
+/// A folder that the agent never saw.
+async fn new_workspace(desk: &Desk) -> Result<Workspace, Halt> {
+    let (work, lease) = (desk.seams.config.data_dir.work(), desk.lease.clone());
+    let keep = desk.seams.config.worker.keep_workspaces;
+    let made = tokio::task::spawn_blocking(move || Workspace::renew(&work, &lease, keep)).await;
+    made.unwrap_or_else(|error| Err(std::io::Error::other(error)))
+        .map_err(|error| Halt::broken(format!("cannot make the workspace: {error}")))
 }
 
 /// How tests are run is decided by the code before the change: a change must not choose its own judge.
