@@ -10,6 +10,7 @@ use super::prepare::{Ground, Site};
 use super::{Desk, Halt};
 use crate::config::ProjectConfig;
 use crate::git::checkout::{self, Extras, Submodules};
+use crate::git::objects::{self, Rules};
 use crate::job::Stage;
 use crate::process::Terms;
 use crate::proof::{self, Bench, TestPlan, TestRun, detect};
@@ -51,7 +52,25 @@ pub(super) async fn check_out(
         std::fs::create_dir_all(parent).map_err(|error| cannot_make(&error))?;
     }
     checkout::checkout(&desk.git()?, &site.mirror, commit, &dest, &extras_for(desk, site, ground)).await?;
+    verify(site, commit, &dest).await?;
     Ok(dest)
+}
+
+/// `git` believes the mirror, in which an agent without a sandbox could have replaced a test; libgit2 computes each id.
+async fn verify(site: &Site, commit: &str, checkout: &Path) -> Result<(), Halt> {
+    let what = match objects::snapshot(&site.mirror, commit, checkout, &Rules::for_setup()).await {
+        Ok(seen) => match seen.changes.first() {
+            None => return Ok(()),
+            Some(change) => format!("`{}` is different", change.path),
+        },
+        Err(error) => error.to_string(),
+    };
+    Err(Halt::broken(format!(
+        "the checkout of {} for the tests does not hold what its commit says ({what}); remove the mirror {} so that it is \
+         made again, and find out what has changed it",
+        site.id,
+        site.mirror.path().display()
+    )))
 }
 
 /// Runs the tests once in a fresh checkout.
