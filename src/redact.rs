@@ -87,6 +87,12 @@ impl Redactor {
         Self { known: KnownSecrets::new(secrets) }
     }
 
+    /// Whether a secret that this process holds stands in the bytes, in any encoding that it knows.
+    #[must_use]
+    pub fn knows_one_in(&self, bytes: &[u8]) -> bool {
+        self.known.as_ref().is_some_and(|known| known.is_in(bytes))
+    }
+
     /// Text without secrets. E-mail and IP addresses stay: a diff or a commit's author has to survive this.
     #[must_use]
     pub fn text(&self, text: &str) -> Redacted<String> {

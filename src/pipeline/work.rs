@@ -73,7 +73,7 @@ pub(super) async fn fix(desk: &Desk, ground: &Ground, evidence: &Evidence) -> Re
 
     desk.journal.enter(Stage::Checkout).await?;
     let workspace = Workspace::create(&desk.seams.config.data_dir.work(), &desk.lease)
-        .map_err(|error| Halt::broken(format!("cannot make the workspace: {error}; is the disk full?")))?;
+        .map_err(|error| Halt::broken(format!("cannot make the workspace: {error}")))?;
     check_out(desk, &ground.home, &evidence.base.commit, &workspace.repository(), ground).await?;
     for site in &ground.related {
         check_out(desk, site, &site.head, &workspace.related(&site.id.to_string()), ground).await?;
@@ -315,8 +315,12 @@ async fn take_changes(
             }
             Err(SnapshotError::Failed(error)) => return Err(error.into()),
         };
-        if objects::changes(mirror, &tree.base, &applied.tree).await?.is_empty() {
+        let changes = objects::changes(mirror, &tree.base, &applied.tree).await?;
+        if changes.is_empty() {
             continue;
+        }
+        if let Some(what) = holds_a_secret(desk, tree, &applied.tree, &changes).await? {
+            return Ok(Err(Abstained::Unpublishable { what: format!("{}: {what}", tree.site.id) }));
         }
         let text = brief::commit_message(&desk.seams, desk.job.id, agent, evidence, handback)?;
         let info = CommitInfo {
@@ -334,4 +338,19 @@ async fn take_changes(
         changed.push(Changed { repository: tree.site.id.to_string(), base: tree.base.clone(), commit, changes });
     }
     Ok(Ok(changed))
+}
+
+/// Whether one of our own secrets, or one that the agent was given, is in what would be pushed.
+async fn holds_a_secret(desk: &Desk, tree: &Tree<'_>, to: &str, changes: &[Change]) -> Result<Option<String>, Halt> {
+    let (mirror, redactor) = (&tree.site.mirror, &desk.seams.redactor);
+    let most = usize::try_from(MOST_BYTES).unwrap_or(usize::MAX);
+    for change in changes {
+        let content = objects::read_file(mirror, to, &change.path, most).await?.unwrap_or_default();
+        if redactor.knows_one_in(&content) || redactor.knows_one_in(change.path.as_bytes()) {
+            return Ok(Some(format!("`{}` holds a secret of this service or its agent", change.path)));
+        }
+    }
+    // Targets of links are in no file, but in the diff.
+    let diff = objects::diff(mirror, &tree.base, to, most).await?;
+    Ok(redactor.knows_one_in(diff.as_bytes()).then(|| "it holds a secret of this service or its agent".to_owned()))
 }

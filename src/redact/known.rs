@@ -35,6 +35,11 @@ impl KnownSecrets {
         self.secrets
     }
 
+    /// Whether one of them stands in it.
+    pub(super) fn is_in(&self, bytes: &[u8]) -> bool {
+        self.automaton.is_match(bytes)
+    }
+
     /// The text with a marker for each secret.
     pub(super) fn replace(&self, text: &str) -> String {
         let mut clean = String::with_capacity(text.len());
