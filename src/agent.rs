@@ -128,7 +128,10 @@ fn last_words(tail: &str) -> String {
     while !text.is_char_boundary(from) {
         from += 1;
     }
-    text[from..].trim_start().to_owned()
+    let kept = &text[from..];
+    // Half a secret is not recognised as one: what is cut off begins with a whole word.
+    let whole = if from > 0 { kept.find(char::is_whitespace).unwrap_or(0) } else { 0 };
+    kept[whole..].trim_start().to_owned()
 }
 
 #[cfg(test)]
@@ -174,5 +177,11 @@ mod tests {
         let long = "é".repeat(3_000);
         let words = last_words(&long);
         assert!(words.len() <= 2_000 && words.chars().all(|c| c == 'é'));
+    }
+
+    #[test]
+    fn last_words_never_begin_with_half_a_word() {
+        let text = format!("{} ghp_secret then {}", "a ".repeat(500), "b".repeat(1_990));
+        assert_eq!(last_words(&text), format!("then {}", "b".repeat(1_990)));
     }
 }

@@ -13,6 +13,9 @@ const MOST_BYTES: u64 = 256 * 1024;
 /// Most characters of one field.
 const MOST_CHARS: usize = 8_000;
 
+/// Bytes of a word that is not cut.
+const LONGEST_WORD: usize = 4_000;
+
 /// What the agent found out, in its own words.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -78,6 +81,10 @@ pub fn read(path: &Path) -> Result<Option<Handback>, String> {
 fn cut(text: &mut String) {
     if let Some((end, _)) = text.char_indices().nth(MOST_CHARS) {
         text.truncate(end);
+        // Half a secret is not recognised as one: the cut falls between words where there are any.
+        if let Some(space) = text.rfind(char::is_whitespace).filter(|space| end - space < LONGEST_WORD) {
+            text.truncate(space);
+        }
         text.push_str(" […]");
     }
 }
@@ -122,5 +129,12 @@ mod tests {
         let long = serde_json::json!({"verdict": "fix", "root_cause": "ü".repeat(20_000)}).to_string();
         let handback = read_text(long.as_bytes()).unwrap().unwrap();
         assert_eq!(handback.root_cause.chars().count(), MOST_CHARS + 4);
+    }
+
+    #[test]
+    fn a_field_never_ends_with_half_a_word() {
+        let mut text = format!("{} ghp_0123456789", "a".repeat(MOST_CHARS - 8));
+        cut(&mut text);
+        assert!(text.ends_with("a […]"), "{}", &text[text.len() - 30..]);
     }
 }
