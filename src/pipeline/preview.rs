@@ -2,6 +2,8 @@
 //!
 //! Invariant: fetches and reads only; the templates, the evidence and the budget are those of a real run.
 
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -33,6 +35,10 @@ pub async fn preview(
     cancel: &CancellationToken,
     context_dir: Option<&Path>,
 ) -> Result<Redacted<String>, Halt> {
+    if let Some(dir) = context_dir.filter(|dir| !may_be_replaced(dir)) {
+        let what = format!("{} is there and is not a context folder; name one that is not there", dir.display());
+        return Err(Halt::broken(what));
+    }
     let ground = prepare::fetch_all(seams, project, journal, cancel).await?;
     let evidence = prepare::gather(seams, alert, deliveries, &ground).await?;
     // The folders of a run that there will be; a run's own name in place of `job-0-0`.
@@ -42,6 +48,8 @@ pub async fn preview(
     let brief = brief::fix_brief(seams, &ground, &evidence, plan.as_ref(), None, &workspace)?;
     if let Some(dir) = context_dir {
         folder::write_context_folder(dir, &evidence.context, &[])
+            // Unlike an agent's, it lies where other users of the machine may look.
+            .and_then(|_| std::fs::set_permissions(dir, Permissions::from_mode(0o500)))
             .map_err(|error| Halt::broken(format!("cannot write {}: {error}", dir.display())))?;
     }
     seams.prompts.fix(&seams.redactor, &brief).map_err(|error| Halt::broken(error.to_string()))
@@ -62,4 +70,12 @@ async fn detected(
     let plan = bench::plan_for(Some(&ground.project), &dest);
     folder.close().map_err(|error| Halt::broken(format!("cannot remove a checkout: {error}")))?;
     Ok(plan)
+}
+
+/// A folder is replaced only where nothing of anybody else's is lost.
+fn may_be_replaced(dir: &Path) -> bool {
+    match std::fs::read_dir(dir) {
+        Ok(mut entries) => entries.next().is_none() || folder::is_context_folder(dir),
+        Err(error) => error.kind() == std::io::ErrorKind::NotFound,
+    }
 }
