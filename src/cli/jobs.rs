@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 
 use clap::Subcommand;
 
-use super::screen::{Screen, Tone, visible, visible_block};
+use super::screen::{Screen, Tone, visible, visible_block, visible_json};
 use super::{CliError, Start, live, setup};
 use crate::job::{Job, JobId, State};
 use crate::store::{JobFilter, Store, StoreError};
@@ -96,7 +96,7 @@ async fn list(store: &dyn Store, filter: JobFilter, json: bool, screen: &mut Scr
     let jobs = store.jobs(filter).await.map_err(of_store)?;
     if json {
         for job in &jobs {
-            screen.raw(&serde_json::to_string(job).map_err(anyhow::Error::from)?)?;
+            screen.raw(&visible_json(&serde_json::to_string(job).map_err(anyhow::Error::from)?))?;
         }
         return Ok(());
     }
@@ -135,7 +135,7 @@ async fn show(store: &dyn Store, id: JobId, follow: bool, json: bool, screen: &m
         let events = store.events(id, 0, u32::MAX).await.map_err(of_store)?;
         let attempts = store.attempts(id).await.map_err(of_store)?;
         let all = serde_json::json!({ "job": job, "attempts": attempts, "events": events });
-        return Ok(screen.raw(&serde_json::to_string_pretty(&all).map_err(anyhow::Error::from)?)?);
+        return Ok(screen.raw(&visible_json(&serde_json::to_string_pretty(&all).map_err(anyhow::Error::from)?))?);
     }
     let alert = &job.alert;
     let deliveries = store.deliveries(id).await.map_err(of_store)?.len();

@@ -6,6 +6,8 @@
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 
+use crate::prompt::clean;
+
 /// Standard output and error.
 #[derive(Debug)]
 pub struct Screen {
@@ -80,16 +82,32 @@ const fn code(tone: Tone) -> &'static str {
     }
 }
 
-/// One line of outside text, without control characters.
+/// One line of outside text, without control characters and without those that hide text or turn it round.
 #[must_use]
 pub fn visible(text: &str) -> String {
-    text.chars().filter_map(|c| if c == '\t' { Some(' ') } else { Some(c).filter(|c| !c.is_control()) }).collect()
+    clean::visible(text)
+        .chars()
+        .filter_map(|c| if c == '\t' { Some(' ') } else { Some(c).filter(|c| !c.is_control()) })
+        .collect()
 }
 
 /// Several lines of outside text, without control characters other than line breaks.
 #[must_use]
 pub fn visible_block(text: &str) -> String {
     text.lines().map(visible).collect::<Vec<_>>().join("\n")
+}
+
+/// JSON in which control characters are escaped that JSON itself lets through: U+009B alone begins an order to a terminal.
+#[must_use]
+pub fn visible_json(json: &str) -> String {
+    json.chars().fold(String::with_capacity(json.len()), |mut text, c| {
+        if c.is_control() && c != '\n' {
+            text.push_str(&format!("\\u{:04x}", u32::from(c)));
+        } else {
+            text.push(c);
+        }
+        text
+    })
 }
 
 /// Whether an error is only that nobody reads our output any more, as in `patchwright jobs list | head -1`.
@@ -105,6 +123,8 @@ mod tests {
     #[test]
     fn outside_text_cannot_drive_the_terminal() {
         assert_eq!(visible("a\x1b[2Jb\x07\tc\r"), "a[2Jb c");
+        assert_eq!(visible("ok\u{202e}ko\u{200b}\u{9b}2J"), "okko2J");
+        assert_eq!(visible_json("{\"a\": \"\u{9b}2J\u{7f}\"\n}"), "{\"a\": \"\\u009b2J\\u007f\"\n}");
         assert_eq!(visible_block("one\x1b[1m\ntwo\r\nthree"), "one[1m\ntwo\nthree");
     }
 }
