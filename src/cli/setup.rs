@@ -143,7 +143,7 @@ fn redactor(config: &Config, secrets: &Secrets, start: &Start) -> Redactor {
 
 /// Addresses and model names are passed on by name too, and are no secrets.
 fn holds_a_secret(name: &str) -> bool {
-    ["KEY", "TOKEN", "SECRET", "PASSWORD", "CREDENTIAL", "AUTH"]
+    ["KEY", "TOKEN", "SECRET", "PASS", "PWD", "CREDENTIAL", "AUTH", "DSN", "COOKIE", "PRIVATE", "DATABASE_URL"]
         .iter()
         .any(|word| name.to_ascii_uppercase().contains(word))
 }
