@@ -9,6 +9,7 @@
 
 mod fake;
 
+mod attacks;
 mod config;
 mod end_to_end;
 mod forge_directory;
