@@ -145,6 +145,19 @@ impl Desk {
     }
 }
 
+/// Waits for answers from outside, but not beyond the end of the run. For questions only: what changes something outside,
+/// or has started a program, is not left in the middle.
+async fn unless_cancelled<T, E: Into<Halt>>(
+    cancel: &CancellationToken,
+    question: impl Future<Output = Result<T, E>>,
+) -> Result<T, Halt> {
+    tokio::select! {
+        biased;
+        () = cancel.cancelled() => Err(Halt::Cancelled),
+        answer = question => answer.map_err(Into::into),
+    }
+}
+
 impl Seams {
     /// The `git` program under our terms.
     ///
@@ -165,9 +178,9 @@ impl Halt {
         Self::Broken { message: message.into() }
     }
 
-    /// Something that may work in a moment.
+    /// Something that may work after a pause, which the worker chooses.
     fn soon(why: impl Into<String>) -> Self {
-        Self::Later { at: clock::now() + chrono::TimeDelta::seconds(30), why: why.into() }
+        Self::Later { at: clock::now(), why: why.into() }
     }
 }
 
@@ -213,5 +226,18 @@ impl From<TriageError> for Halt {
 impl From<Wait> for Halt {
     fn from(wait: Wait) -> Self {
         Self::Later { at: wait.until, why: wait.why }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_question_that_is_never_answered_ends_with_the_run() {
+        let cancel = CancellationToken::new();
+        cancel.cancel();
+        let question = std::future::pending::<Result<(), Halt>>();
+        assert_eq!(unless_cancelled(&cancel, question).await, Err(Halt::Cancelled));
     }
 }

@@ -6,11 +6,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use chrono::TimeDelta;
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::clock;
+use crate::clock::{self, Moment};
 use crate::job::{Job, Lease, Stage};
 use crate::outcome::Outcome;
 use crate::pipeline::journal::Journal;
@@ -152,27 +153,67 @@ async fn heartbeat(seams: &Seams, lease: &Lease) -> Told {
     }
 }
 
+/// How often a job was taken up, and how often it may be.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Tries {
+    made: i64,
+    most: u32,
+}
+
+/// What becomes of a job after a run.
+#[derive(Clone, PartialEq, Eq, Debug)]
+enum Ending {
+    /// Another worker has it.
+    Elsewhere,
+    /// It is done.
+    Done(Outcome),
+    /// It goes on later.
+    Back { at: Moment, why: String, counts: bool },
+}
+
+impl Ending {
+    fn of(result: Result<Outcome, Halt>, told: Option<Told>, stage: Stage, tries: Tries, now: Moment) -> Self {
+        match (result, told) {
+            (Ok(outcome), _) => Self::Done(outcome),
+            (Err(Halt::LeaseLost), _) | (Err(_), Some(Told::LeaseLost)) => Self::Elsewhere,
+            // Whatever the run stumbled over on its way out, the person's wish is why it ended.
+            (Err(_), Some(Told::ByPerson)) => Self::Done(Outcome::Cancelled),
+            (Err(Halt::Cancelled), None) => {
+                Self::Back { at: now, why: "this process was told to stop".to_owned(), counts: false }
+            }
+            (Err(Halt::Later { at, why }), None) if tries.made < i64::from(tries.most) => {
+                Self::Back { at: at.max(now + pause_after(tries.made)), why, counts: true }
+            }
+            (Err(Halt::Later { why, .. }), None) => {
+                let message = format!(
+                    "tried {} times, and the last time {why}; when that is mended, `patchwright jobs retry` queues it again",
+                    tries.made
+                );
+                Self::Done(Outcome::Failed { stage, message })
+            }
+            (Err(Halt::Broken { message }), None) => Self::Done(Outcome::Failed { stage, message }),
+        }
+    }
+}
+
+/// The pause after so many runs: 30 seconds, 2 minutes, 8 minutes, half an hour. All tries of a job together must outlast
+/// an ordinary outage of a forge.
+fn pause_after(runs: i64) -> TimeDelta {
+    let earlier = u32::try_from(runs.saturating_sub(1).clamp(0, 3)).unwrap_or_default();
+    TimeDelta::seconds(30 * 4_i64.pow(earlier))
+}
+
 /// Writes down how a run ended.
 async fn settle(desk: &Desk, result: Result<Outcome, Halt>, told: Option<Told>) {
     let stage = desk.seams.store.job(desk.lease.job).await.ok().and_then(|job| job.stage).unwrap_or(Stage::Triage);
-    let written = match (result, told) {
-        (Err(Halt::LeaseLost), _) | (Err(Halt::Cancelled), Some(Told::LeaseLost)) => {
+    let tries = Tries { made: desk.job.runs, most: desk.seams.config.worker.max_runs };
+    let written = match Ending::of(result, told, stage, tries, clock::now()) {
+        Ending::Elsewhere => {
             tracing::warn!(job = desk.lease.job.0, "the lease was lost; another worker has the job");
             return;
         }
-        (Ok(outcome), _) => finish(desk, outcome).await,
-        (Err(Halt::Cancelled), Some(Told::ByPerson)) => finish(desk, Outcome::Cancelled).await,
-        (Err(Halt::Cancelled), None) => {
-            hand_back(desk, stage, "the service is shutting down", clock::now(), false).await
-        }
-        (Err(Halt::Later { at, why }), _) if desk.job.runs < i64::from(desk.seams.config.worker.max_runs) => {
-            hand_back(desk, stage, &why, at, true).await
-        }
-        (Err(Halt::Later { why, .. }), _) => {
-            let message = format!("tried {} times, and the last time {why}", desk.job.runs);
-            finish(desk, Outcome::Failed { stage, message }).await
-        }
-        (Err(Halt::Broken { message }), _) => finish(desk, Outcome::Failed { stage, message }).await,
+        Ending::Done(outcome) => finish(desk, outcome).await,
+        Ending::Back { at, why, counts } => hand_back(desk, stage, &why, at, counts).await,
     };
     if let Err(error) = written {
         // The lease runs out, and the job is taken up again from its last saved point.
@@ -187,7 +228,7 @@ async fn finish(desk: &Desk, outcome: Outcome) -> Result<(), StoreError> {
     Ok(())
 }
 
-async fn hand_back(desk: &Desk, stage: Stage, why: &str, at: clock::Moment, counts: bool) -> Result<(), StoreError> {
+async fn hand_back(desk: &Desk, stage: Stage, why: &str, at: Moment, counts: bool) -> Result<(), StoreError> {
     let text = format!("{why}; the job goes on at {}", at.format("%Y-%m-%d %H:%M:%S UTC"));
     desk.journal.problem(stage, &text).await?;
     desk.seams.store.hand_back(&desk.lease, at, counts).await?;
@@ -221,5 +262,57 @@ async fn sweep(seams: &Seams) {
         if !in_use {
             remove_workspace(seams, name).await;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FIRST: Tries = Tries { made: 1, most: 3 };
+    const LAST: Tries = Tries { made: 3, most: 3 };
+
+    fn ending(halt: Halt, told: Option<Told>, tries: Tries) -> Ending {
+        Ending::of(Err(halt), told, Stage::Context, tries, Moment::UNIX_EPOCH)
+    }
+
+    fn later(seconds: i64) -> Halt {
+        Halt::Later { at: Moment::UNIX_EPOCH + TimeDelta::seconds(seconds), why: "no answer".into() }
+    }
+
+    #[test]
+    fn a_job_that_a_person_stopped_is_cancelled_whatever_its_run_stumbled_over() {
+        for halt in [Halt::Cancelled, later(0), Halt::broken("the disk is full")] {
+            assert_eq!(ending(halt, Some(Told::ByPerson), LAST), Ending::Done(Outcome::Cancelled));
+        }
+    }
+
+    #[test]
+    fn a_worker_that_lost_its_lease_writes_nothing() {
+        for halt in [Halt::Cancelled, later(0), Halt::broken("the disk is full")] {
+            assert_eq!(ending(halt, Some(Told::LeaseLost), FIRST), Ending::Elsewhere);
+        }
+        assert_eq!(ending(Halt::LeaseLost, None, FIRST), Ending::Elsewhere);
+    }
+
+    #[test]
+    fn a_shutdown_does_not_count_as_a_try() {
+        assert!(matches!(ending(Halt::Cancelled, None, LAST), Ending::Back { counts: false, .. }));
+    }
+
+    #[test]
+    fn the_pauses_grow_and_never_cut_a_wait_that_was_asked_for() {
+        let seconds = |made, asked| match ending(later(asked), None, Tries { made, most: 9 }) {
+            Ending::Back { at, counts: true, .. } => at.timestamp(),
+            other => panic!("{other:?}"),
+        };
+        assert_eq!([1, 2, 3, 4, 8].map(|made| seconds(made, 0)), [30, 120, 480, 1920, 1920]);
+        assert_eq!(seconds(1, 3_600), 3_600);
+    }
+
+    #[test]
+    fn the_last_try_ends_the_job_with_the_reason() {
+        let Ending::Done(outcome) = ending(later(0), None, LAST) else { panic!("not done") };
+        assert!(outcome.to_string().contains("tried 3 times, and the last time no answer"), "{outcome}");
     }
 }

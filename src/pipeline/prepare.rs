@@ -7,7 +7,7 @@ use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
 use super::journal::Journal;
-use super::{Desk, Halt, Seams};
+use super::{Desk, Halt, Seams, unless_cancelled};
 use crate::alert::Alert;
 use crate::config::repository_file::{self, RepositoryFile};
 use crate::config::{Base, ProjectConfig};
@@ -76,7 +76,8 @@ pub async fn triage(desk: &Desk) -> Result<Result<ProjectConfig, Outcome>, Halt>
         Ok(project) => project.clone(),
         Err(why) => return Ok(Err(Outcome::Ignored { why })),
     };
-    if let Some(outcome) = before_work::before_work(&desk.job, &*desk.seams.store, &*desk.seams.forge).await? {
+    let looked = before_work::before_work(&desk.job, &*desk.seams.store, &*desk.seams.forge);
+    if let Some(outcome) = unless_cancelled(&desk.cancel, looked).await? {
         return Ok(Err(outcome));
     }
     let alert = &desk.job.alert;
@@ -134,8 +135,8 @@ pub async fn fetch_all(
 
 async fn fetch(seams: &Seams, name: &str, cancel: &CancellationToken) -> Result<Site, Halt> {
     let asked: RepositoryId = name.parse().map_err(Halt::broken)?;
-    let info = seams.forge.repository(&asked).await?;
-    let remote = seams.forge.remote(&info.id).await?;
+    let info = unless_cancelled(cancel, seams.forge.repository(&asked)).await?;
+    let remote = unless_cancelled(cancel, seams.forge.remote(&info.id)).await?;
     let mirror = Mirror::open(&seams.config.data_dir.mirrors(), &info.id)?;
     let git = seams.git(cancel.clone())?;
     mirror.fetch(&git, &remote).await?;
@@ -167,7 +168,8 @@ pub async fn evidence(desk: &Desk, ground: &Ground) -> Result<Result<Evidence, O
         return Ok(Ok(Evidence { context, base }));
     }
     let deliveries = desk.seams.store.deliveries(desk.job.id).await?;
-    let gathered = gather(&desk.seams, &desk.job.alert, &deliveries, ground).await?;
+    let gathering = gather(&desk.seams, &desk.job.alert, &deliveries, ground);
+    let gathered = unless_cancelled(&desk.cancel, gathering).await?;
     // The delivery alone may not have said enough for these.
     if let Err(why) = triage::fits(&ground.project, &gathered.context.get().alert) {
         return Ok(Err(Outcome::Ignored { why }));
