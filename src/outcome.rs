@@ -138,6 +138,18 @@ pub enum Abstained {
     },
 }
 
+impl Abstained {
+    /// The pull request for this issue is merged, so that there is nothing left to open.
+    #[must_use]
+    pub fn merged(url: &str) -> Self {
+        Self::Unpublishable {
+            what: format!(
+                "the pull request for this issue is merged already ({url}); `patchwright run` asks for another"
+            ),
+        }
+    }
+}
+
 impl Outcome {
     /// The name of the kind, as stored and as counted.
     #[must_use]
@@ -207,7 +219,8 @@ impl fmt::Display for Abstained {
             Self::NoTests { what } => write!(f, "there is no test command: {what}"),
             Self::ClosedByPerson { url } => write!(
                 f,
-                "a person closed the pull request for this issue ({url}); it stays closed until the issue comes back"
+                "a person closed the pull request for this issue ({url}); it stays closed until the issue comes back or somebody \
+                 asks for another with `patchwright run`"
             ),
         }
     }

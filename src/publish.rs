@@ -36,6 +36,8 @@ pub struct Publication<'a> {
     pub title: Redacted<String>,
     /// Its body.
     pub body: Redacted<String>,
+    /// Whether a person asked for it: what was closed or merged before is then no answer.
+    pub requested: bool,
     /// Labels, reviewers and the policy on drafts.
     pub settings: &'a PublishConfig,
 }
@@ -113,7 +115,14 @@ pub async fn publish(
         body: publication.body.clone(),
         ready_without_drafts: publication.settings.without_drafts == WithoutDrafts::OpenReady,
     };
-    let pull_request = forge.open_pull_request(publication.repository, &new).await?;
+    let pull_request = match forge.open_pull_request(publication.repository, &new).await {
+        Ok(pull_request) => pull_request,
+        // The base has caught up with the change, or somebody merged it by hand.
+        Err(ForgeError::NothingToMerge { what }) => {
+            return Ok(Published::Abstained(Abstained::Unpublishable { what }));
+        }
+        Err(error) => return Err(error.into()),
+    };
     let repository = publication.repository.to_string();
     let known = KnownPullRequest {
         job: lease.job,
@@ -129,15 +138,16 @@ pub async fn publish(
     Ok(Published::Opened { opened: Opened { repository, url: pull_request.url, draft: pull_request.draft }, remarks })
 }
 
-/// A pull request that a person has closed or merged is their answer; the branch is not used again.
+/// A pull request that a person has closed or merged is their answer; only another person's request goes past it.
 async fn closed_before(publication: &Publication<'_>, forge: &dyn Forge) -> Result<Option<Abstained>, ForgeError> {
+    if publication.requested {
+        return Ok(None);
+    }
     let found = forge.find_pull_request(publication.repository, publication.branch).await?;
     Ok(found.and_then(|earlier| match earlier.state {
         PullRequestState::Open => None,
         PullRequestState::Closed => Some(Abstained::ClosedByPerson { url: earlier.url }),
-        PullRequestState::Merged => Some(Abstained::Unpublishable {
-            what: format!("the pull request for this issue is merged already ({})", earlier.url),
-        }),
+        PullRequestState::Merged => Some(Abstained::merged(&earlier.url)),
     }))
 }
 

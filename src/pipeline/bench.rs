@@ -28,6 +28,17 @@ pub(super) fn plan_for(project: Option<&ProjectConfig>, checkout: &Path) -> Opti
     Some(TestPlan { setup: setup.or(found.setup), test: found.test, path, pass_env })
 }
 
+/// The commands of an earlier run, as far as they are not configured. What was saved went through redaction, which may
+/// have taken something out of a configured command; a detected one holds nothing secret.
+pub(super) fn plan_again(project: &ProjectConfig, saved: &TestPlan) -> TestPlan {
+    TestPlan {
+        setup: project.setup.clone().or_else(|| saved.setup.clone()),
+        test: project.test.clone().unwrap_or_else(|| saved.test.clone()),
+        path: project.path.clone().unwrap_or_default(),
+        pass_env: project.pass_env.clone(),
+    }
+}
+
 /// Submodules and LFS are the project's own choice; related repositories are there to be read.
 pub(super) fn extras_for(desk: &Desk, site: &Site, ground: &Ground) -> Extras {
     let own = site.id == ground.home.id;
@@ -110,4 +121,26 @@ pub(super) fn terms(desk: &Desk, stage: Stage, workspace: &Workspace, lines: Opt
 
 fn cannot_make(error: &std::io::Error) -> Halt {
     Halt::broken(format!("cannot make a folder for the tests: {error}; is the disk full?"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::CommandLine;
+
+    #[test]
+    fn a_configured_command_is_taken_from_the_configuration_and_not_from_what_was_saved() {
+        let shell = |line: &str| CommandLine::Shell(line.to_owned());
+        let saved = TestPlan {
+            setup: Some(shell("bundle install")),
+            test: shell("KEY=[redacted] make test"),
+            path: PathBuf::new(),
+            pass_env: Vec::new(),
+        };
+        let text = "sentry = \"a\"\nrepository = \"a/b\"\ntest = \"KEY=abc make test\"\n";
+        let plan = plan_again(&toml::from_str(text).unwrap(), &saved);
+        assert_eq!((plan.test, plan.setup), (shell("KEY=abc make test"), Some(shell("bundle install"))));
+        let nothing = toml::from_str("sentry = \"a\"\nrepository = \"a/b\"\n").unwrap();
+        assert_eq!(plan_again(&nothing, &saved), saved);
+    }
 }

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::prepare::{Evidence, Ground, Site};
 use super::work::{Changed, Fix};
 use super::{Desk, Halt, bench, brief};
+use crate::alert::Reason;
 use crate::config::ProjectConfig;
 use crate::job::Stage;
 use crate::outcome::{Abstained, Opened, Outcome};
@@ -20,6 +21,8 @@ use crate::workspace::Workspace;
 pub(super) struct Tested {
     /// `owner/name`.
     pub(super) repository: String,
+    /// The commit with the change.
+    pub(super) commit: String,
     /// On the code as it was.
     pub(super) before: TestRun,
     /// With the change.
@@ -29,7 +32,9 @@ pub(super) struct Tested {
 /// Runs the tests on every changed repository.
 pub(super) async fn proof(desk: &Desk, ground: &Ground, fix: &Fix) -> Result<Result<Vec<Tested>, Outcome>, Halt> {
     desk.journal.enter(Stage::Proof).await?;
-    if let Some(tested) = desk.saved::<Vec<Tested>>("proof").await? {
+    if let Some(tested) = desk.saved::<Vec<Tested>>("proof").await?
+        && covers(&tested, &fix.changed)
+    {
         desk.journal.note(Stage::Proof, "the tests were run by the earlier run").await?;
         return Ok(Ok(tested));
     }
@@ -61,6 +66,12 @@ async fn new_workspace(desk: &Desk) -> Result<Workspace, Halt> {
         .map_err(|error| Halt::broken(format!("cannot make the workspace: {error}")))
 }
 
+/// Whether these tests were of exactly these commits: a fix that was made again is tested again.
+fn covers(tested: &[Tested], changed: &[Changed]) -> bool {
+    let tested = tested.iter().map(|tested| (&tested.repository, &tested.commit));
+    tested.eq(changed.iter().map(|changed| (&changed.repository, &changed.commit)))
+}
+
 /// How tests are run is decided by the code before the change: a change must not choose its own judge.
 async fn test_change(
     desk: &Desk,
@@ -71,7 +82,7 @@ async fn test_change(
     workspace: &Workspace,
 ) -> Result<Result<Tested, Abstained>, Halt> {
     let (plan, before) = if site.id == ground.home.id {
-        (fix.plan.clone(), fix.baseline.clone())
+        (bench::plan_again(&ground.project, &fix.plan), fix.baseline.clone())
     } else {
         let checkout = bench::check_out(desk, ground, site, &changed.base, workspace, "before").await?;
         let Some(plan) = bench::plan_for(project_of(desk, &changed.repository), &checkout) else {
@@ -84,7 +95,8 @@ async fn test_change(
     };
     let checkout = bench::check_out(desk, ground, site, &changed.commit, workspace, "after").await?;
     let after = bench::run(desk, Stage::Proof, &plan, &checkout, workspace).await?;
-    Ok(Ok(Tested { repository: changed.repository.clone(), before, after }))
+    let (repository, commit) = (changed.repository.clone(), changed.commit.clone());
+    Ok(Ok(Tested { repository, commit, before, after }))
 }
 
 /// The settings of another `[[project]]` that lives in this repository.
@@ -96,7 +108,7 @@ fn site_of<'a>(ground: &'a Ground, changed: &Changed) -> Result<&'a Site, Halt> 
     std::iter::once(&ground.home)
         .chain(&ground.related)
         .find(|site| site.id.to_string() == changed.repository)
-        .ok_or_else(|| Halt::broken(format!("{} changed, but it can no longer be fetched", changed.repository)))
+        .ok_or_else(|| Halt::soon(format!("{} changed, but it cannot be fetched now", changed.repository)))
 }
 
 /// Opens a draft pull request for every changed repository.
@@ -122,6 +134,7 @@ pub(super) async fn publish(
             base_branch: &site.default_branch,
             title: text.title,
             body: text.body,
+            requested: desk.job.alert.reason == Reason::Requested,
             settings: &desk.seams.config.publish,
         };
         let seams = &desk.seams;
@@ -156,5 +169,28 @@ impl From<PublishError> for Halt {
             PublishError::Git(error) => error.into(),
             PublishError::Forge(error) => error.into(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proof::TestResult;
+
+    fn changed(commit: &str) -> Changed {
+        Changed { repository: "a/b".into(), base: "0".into(), commit: commit.into(), changes: Vec::new() }
+    }
+
+    fn tested(commit: &str) -> Tested {
+        let run = TestRun { command: "t".into(), result: TestResult::Passed, took_ms: 1, tail: String::new() };
+        Tested { repository: "a/b".into(), commit: commit.into(), before: run.clone(), after: run }
+    }
+
+    #[test]
+    fn tests_of_another_commit_prove_nothing() {
+        assert!(covers(&[tested("1")], &[changed("1")]));
+        assert!(!covers(&[tested("1")], &[changed("2")]));
+        assert!(!covers(&[tested("1")], &[changed("1"), changed("2")]));
+        assert!(!covers(&[], &[changed("1")]));
     }
 }

@@ -139,7 +139,11 @@ async fn baseline(
     plan: &TestPlan,
     workspace: &Workspace,
 ) -> Result<TestRun, Halt> {
-    if let Some(run) = desk.saved::<TestRun>("baseline").await? {
+    // Another commit or another command is another baseline.
+    let of = (evidence.base.commit.as_str(), plan);
+    if let Some((commit, earlier, run)) = desk.saved::<(String, TestPlan, TestRun)>("baseline").await?
+        && (commit.as_str(), &earlier) == of
+    {
         desk.journal.note(Stage::Baseline, &format!("`{}` {} (earlier run)", run.command, run.in_words())).await?;
         return Ok(run);
     }
@@ -152,7 +156,7 @@ async fn baseline(
             ground.home.id
         )));
     }
-    desk.save("baseline", &run).await?;
+    desk.save("baseline", &(of.0, of.1, &run)).await?;
     Ok(run)
 }
 

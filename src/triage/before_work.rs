@@ -27,19 +27,25 @@ pub async fn before_work(job: &Job, store: &dyn Store, forge: &dyn Forge) -> Res
     let known = store.pull_requests(&job.key.source, &job.key.project, &job.key.issue).await?;
     for pull_request in known {
         let Some(state) = state_of(&pull_request, forge).await? else { continue };
-        // A job that was stopped between opening its pull request and its end goes on and finds it again.
         let own = pull_request.job == job.id;
-        match state {
-            PullRequestState::Open if !own => {
-                return Ok(Some(Outcome::Ignored { why: Ignored::OpenPullRequest { url: pull_request.url } }));
-            }
-            PullRequestState::Closed if own && job.alert.reason != Reason::Requested => {
-                return Ok(Some(Outcome::Abstained { why: Abstained::ClosedByPerson { url: pull_request.url } }));
-            }
-            _ => {}
+        if let Some(outcome) = answer(state, own, job.alert.reason, pull_request.url) {
+            return Ok(Some(outcome));
         }
     }
     Ok(None)
+}
+
+/// What a pull request for the same issue means for a job; `own` says that this very job has opened it.
+fn answer(state: PullRequestState, own: bool, reason: Reason, url: String) -> Option<Outcome> {
+    match state {
+        PullRequestState::Open if !own => Some(Outcome::Ignored { why: Ignored::OpenPullRequest { url } }),
+        // A job that was stopped between opening its pull request and its end goes on and finds it again.
+        PullRequestState::Open => None,
+        // What ended in an earlier epoch was about an earlier coming of the issue; and a person may change their mind.
+        _ if !own || reason == Reason::Requested => None,
+        PullRequestState::Closed => Some(Outcome::Abstained { why: Abstained::ClosedByPerson { url } }),
+        PullRequestState::Merged => Some(Outcome::Abstained { why: Abstained::merged(&url) }),
+    }
 }
 
 /// Where a pull request stands; `None` where the forge no longer has it.
@@ -49,5 +55,43 @@ async fn state_of(known: &KnownPullRequest, forge: &dyn Forge) -> Result<Option<
         Ok(pull_request) => Ok(Some(pull_request.state)),
         Err(ForgeError::NotFound { .. }) => Ok(None),
         Err(error) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn name(state: PullRequestState, own: bool, reason: Reason) -> Option<&'static str> {
+        answer(state, own, reason, "https://forge.test/1".into()).map(|outcome| outcome.name())
+    }
+
+    #[test]
+    fn an_open_pull_request_of_another_job_ends_even_a_request() {
+        for reason in [Reason::New, Reason::Regressed, Reason::Requested] {
+            assert_eq!(name(PullRequestState::Open, false, reason), Some("ignored"));
+            assert_eq!(name(PullRequestState::Open, true, reason), None);
+        }
+    }
+
+    #[test]
+    fn what_a_person_closed_or_merged_is_an_answer_before_an_agent_is_paid() {
+        for state in [PullRequestState::Closed, PullRequestState::Merged] {
+            assert_eq!(name(state, true, Reason::New), Some("abstained"));
+        }
+    }
+
+    #[test]
+    fn a_person_who_asks_again_is_not_held_to_the_earlier_answer() {
+        for state in [PullRequestState::Closed, PullRequestState::Merged] {
+            assert_eq!(name(state, true, Reason::Requested), None);
+        }
+    }
+
+    #[test]
+    fn an_earlier_epoch_does_not_speak_for_this_one() {
+        for state in [PullRequestState::Closed, PullRequestState::Merged] {
+            assert_eq!(name(state, false, Reason::Regressed), None);
+        }
     }
 }
