@@ -9,6 +9,8 @@ const PROJECT: &str = "[[project]]\nsentry = \"web\"\nrepository = \"acme/web\"\
 /// What is added to a sound file, the key of the one problem that it makes, and its severity.
 const RELATIONS: &[(&str, &str, Severity)] = &[
     ("worker.count = 0", "worker.count", Severity::Error),
+    ("worker.per_repository = 0", "worker.per_repository", Severity::Error),
+    ("worker.max_runs = 0", "worker.max_runs", Severity::Error),
     (
         "limits.agent.wall = \"0s\"\nlimits.agent.silence = \"0s\"\nworker.lease = \"1s\"",
         "worker.lease",
