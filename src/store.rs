@@ -235,6 +235,9 @@ pub trait Store: Send + Sync + std::fmt::Debug {
 
     /// Whether the database can be written to.
     async fn check(&self) -> Result<(), StoreError>;
+
+    /// Ends the connections after the calls under way; every later call is [`StoreError::Unavailable`].
+    async fn close(&self);
 }
 
 /// The terms of a claim.

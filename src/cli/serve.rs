@@ -16,6 +16,7 @@ use super::screen::{Screen, Tone};
 use super::{CliError, Start, setup};
 use crate::http::{self, App};
 use crate::pipeline::Seams;
+use crate::store::Store;
 use crate::worker;
 
 /// Arguments of `patchwright serve`.
@@ -34,6 +35,7 @@ pub struct Service {
     shutdown: CancellationToken,
     receiver: JoinHandle<std::io::Result<()>>,
     workers: JoinHandle<()>,
+    store: Arc<dyn Store>,
 }
 
 /// Starts the receiver and the workers.
@@ -57,19 +59,20 @@ pub async fn start_service(seams: &Arc<Seams>) -> Result<Service, CliError> {
     let (router, settings, stop) = (http::router(app), seams.config.server.clone(), shutdown.clone());
     let receiver = tokio::spawn(async move { http::run(listener, router, &settings, stop).await });
     let workers = tokio::spawn(worker::run(Arc::clone(seams), wake, shutdown.clone()));
-    Ok(Service { address, shutdown, receiver, workers })
+    Ok(Service { address, shutdown, receiver, workers, store: Arc::clone(&seams.store) })
 }
 
 impl Service {
-    /// Stops taking requests and jobs, and waits until what runs has ended or was handed back.
+    /// Stops taking requests and jobs, waits until what runs has ended or was handed back, and closes the store.
     ///
     /// # Errors
     /// Where the receiver failed.
     pub async fn stop(self) -> Result<(), CliError> {
         self.shutdown.cancel();
         self.workers.await.context("the workers ended unexpectedly")?;
-        self.receiver.await.context("the receiver ended unexpectedly")?.context("the receiver failed")?;
-        Ok(())
+        let received = self.receiver.await.context("the receiver ended unexpectedly")?;
+        self.store.close().await;
+        Ok(received.context("the receiver failed")?)
     }
 
     /// Ends when the receiver or the workers have ended by themselves, which they should not.

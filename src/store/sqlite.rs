@@ -47,12 +47,6 @@ impl SqliteStore {
     pub async fn open(path: &Path) -> Result<Self, StoreError> {
         open::open(path).await
     }
-
-    /// Closes the connections after the calls under way, so that the one file holds everything and can be copied.
-    pub async fn close(&self) {
-        self.readers.close().await;
-        self.writer.close().await;
-    }
 }
 
 #[async_trait]
@@ -156,5 +150,11 @@ impl Store for SqliteStore {
 
     async fn check(&self) -> Result<(), StoreError> {
         write::check(self).await
+    }
+
+    /// The one file then holds everything and can be copied.
+    async fn close(&self) {
+        self.readers.close().await;
+        self.writer.close().await;
     }
 }

@@ -92,6 +92,9 @@ impl Store for Recorder {
     async fn check(&self) -> Result<(), StoreError> {
         self.health()
     }
+    async fn close(&self) {
+        unreachable!()
+    }
 
     async fn claim(&self, _: &Claim) -> Result<Option<(Job, Lease)>, StoreError> {
         unreachable!()
