@@ -165,6 +165,13 @@ pub async fn run_untrusted(program: &Program, terms: &Terms) -> Result<Report, P
     untrusted::run(program, terms).await
 }
 
+/// The executable of this very process, for [`Terms::supervisor`]: it stays the same file when an upgrade puts another one
+/// in its place, since the kernel resolves it in the child to the file that the child was forked from.
+#[must_use]
+pub fn this_executable() -> PathBuf {
+    PathBuf::from("/proc/self/exe")
+}
+
 /// What a trusted tool printed.
 #[derive(Clone, Debug)]
 pub struct ToolOutput {

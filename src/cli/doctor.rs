@@ -86,6 +86,7 @@ pub async fn run(start: &Start, args: Args, screen: &mut Screen) -> Result<(), C
     }
     let config = &loaded.config;
     report.say("webhook secrets", webhook_secrets(&secrets))?;
+    report.say("organisation", organisation(config))?;
     report.say("user", user())?;
     report.say("data folder", data_folder(config))?;
     report.say("disk", disk(config))?;
@@ -118,6 +119,17 @@ fn webhook_secrets(secrets: &Secrets) -> Finding {
             let names: Vec<String> = active.iter().map(|secret| secret.from.to_string()).collect();
             Finding::Good(format!("{} active: {}", names.len(), names.join(", ")))
         }
+    }
+}
+
+fn organisation(config: &Config) -> Finding {
+    match config.sentry.org.as_deref() {
+        Some(org) => Finding::Good(format!("`{org}`, where an alert or a short id does not name its own")),
+        None => Finding::Look(
+            "not known: webhooks of older self-hosted Sentry servers do not name theirs and are refused, and short ids \
+             cannot be looked up; set SENTRY_ORG or `sentry.org` to its slug"
+                .to_owned(),
+        ),
     }
 }
 
@@ -207,7 +219,6 @@ async fn git(config: &Config, environment: &Environment) -> Finding {
 /// Runs `true` the way agents and tests are run.
 async fn supervisor(config: &Config, environment: &Environment) -> Finding {
     let attempt = async {
-        let supervisor = std::env::current_exe()?;
         let folder = tempfile::tempdir_in(config.data_dir.path())?;
         let program = Program {
             argv: vec!["true".to_owned()],
@@ -219,7 +230,7 @@ async fn supervisor(config: &Config, environment: &Environment) -> Finding {
         let terms = Terms {
             limits,
             folder: folder.path().to_path_buf(),
-            supervisor,
+            supervisor: process::this_executable(),
             cancel: CancellationToken::new(),
             lines: None,
         };
@@ -230,7 +241,7 @@ async fn supervisor(config: &Config, environment: &Environment) -> Finding {
             Finding::Good("commands run under supervision, and their whole process tree is ended".to_owned())
         }
         Ok(ended) => Finding::Bad(format!("`true` {ended}; is /proc mounted?")),
-        Err(error) => Finding::Bad(format!("a command could not be run: {error:#}")),
+        Err(error) => Finding::Bad(format!("a command could not be run: {error:#}; is /proc mounted?")),
     }
 }
 
@@ -268,4 +279,17 @@ pub(crate) fn find_program(environment: &Environment, program: &str) -> Option<P
         return Some(PathBuf::from(program)).filter(runnable);
     }
     std::env::split_paths(environment.get("PATH").unwrap_or_default()).map(|folder| folder.join(program)).find(runnable)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unknown_organisation_is_something_to_look_at() {
+        let mut config = Config::default();
+        assert!(matches!(organisation(&config), Finding::Look(text) if text.contains("SENTRY_ORG")));
+        config.sentry.org = Some("acme".to_owned());
+        assert!(matches!(organisation(&config), Finding::Good(_)));
+    }
 }

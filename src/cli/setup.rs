@@ -17,6 +17,7 @@ use crate::forge::Forge;
 use crate::forge::directory::Directory;
 use crate::forge::github::GitHub;
 use crate::pipeline::Seams;
+use crate::process;
 use crate::prompt::Prompts;
 use crate::redact::Redactor;
 use crate::source::sentry::api::Sentry;
@@ -68,7 +69,7 @@ pub fn secrets_and_problems(loaded: &Loaded, start: &Start) -> (Secrets, Vec<Pro
 /// Opens everything that jobs need.
 ///
 /// # Errors
-/// Where the database, the forge client, the templates or the program's own path cannot be had.
+/// Where the database, the forge client or the templates cannot be had.
 pub async fn seams(start: &Start, config: Config, secrets: Secrets) -> Result<Arc<Seams>, CliError> {
     install_crypto();
     let redactor = Arc::new(redactor(&config, &secrets, start));
@@ -77,7 +78,7 @@ pub async fn seams(start: &Start, config: Config, secrets: Secrets) -> Result<Ar
     let token = secrets.sentry_token.as_ref().map(|secret| secret.value.clone());
     let sentry = Sentry::new(&config.sentry.url, token).context("the Sentry client cannot be made")?;
     let prompts = Prompts::load(config.prompt.dir.as_deref()).map_err(|error| CliError::Usage(error.to_string()))?;
-    let executable = std::env::current_exe().context("the program's own path cannot be found")?;
+    let executable = process::this_executable();
     let environment = start.environment.clone();
     Ok(Arc::new(Seams { config, environment, secrets, redactor, store, forge, sentry, prompts, executable }))
 }

@@ -90,6 +90,8 @@ impl Supervised {
         let rest = program.argv.get(1..).unwrap_or_default();
         let (ours, theirs) = socket_pair().map_err(|source| not_started(program, source))?;
         let child = Command::new(&terms.supervisor)
+            // What `ps` shows.
+            .arg0("patchwright")
             .args(supervise::arguments(terms.limits.disk.0, &file, rest))
             .current_dir(&program.dir)
             .env_clear()

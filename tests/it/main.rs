@@ -11,6 +11,7 @@ mod fake;
 
 mod attacks;
 mod config;
+mod demo;
 mod end_to_end;
 mod forge_directory;
 mod forge_github;
