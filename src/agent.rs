@@ -77,9 +77,7 @@ pub async fn run(
     })
 }
 
-/// The placeholders that may stand in an agent's command.
-pub const PLACEHOLDERS: [&str; 4] = ["{prompt_file}", "{workspace}", "{context_dir}", "{result_file}"];
-
+/// Puts paths in the place of `config::check`'s placeholders.
 fn fill(part: &str, places: &Places) -> String {
     let shown = |path: &Path| path.display().to_string();
     part.replace("{prompt_file}", &shown(&places.prompt_file))

@@ -1,6 +1,6 @@
 //! A job: the work for one issue in one epoch, and the right to do it.
 //!
-//! Invariant: a job moves only along `State::may_become`, and only the holder of a `Lease` moves a running one.
+//! Invariant: a job that is done runs again only through the queue, and only the holder of a `Lease` moves a running one.
 
 use std::fmt;
 use std::str::FromStr;
@@ -53,20 +53,6 @@ impl State {
             Self::Queued => "queued",
             Self::Running => "running",
             Self::Done => "done",
-        }
-    }
-
-    /// Whether a job may go from this state to the other one.
-    #[must_use]
-    pub const fn may_become(self, other: Self) -> bool {
-        match (self, other) {
-            // Claimed; cancelled or given up before it ran.
-            (Self::Queued, Self::Running | Self::Done)
-            // Ended; or handed back, its lease expired, to be tried again.
-            | (Self::Running, Self::Done | Self::Queued)
-            // A person retries it, or a later alert wakes an ignored one.
-            | (Self::Done, Self::Queued) => true,
-            _ => false,
         }
     }
 }
@@ -286,14 +272,6 @@ impl FromStr for EventKind {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_job_that_is_done_runs_again_only_through_the_queue() {
-        assert!(!State::Done.may_become(State::Running));
-        assert!(State::Done.may_become(State::Queued));
-        assert!(State::Queued.may_become(State::Running));
-        assert!(!State::Queued.may_become(State::Queued));
-    }
 
     #[test]
     fn every_name_is_read_back() {

@@ -14,7 +14,7 @@ use rustix::io::Errno;
 
 use crate::job::{JobId, Lease};
 
-/// The folder of one run. Dropping it leaves the folder; [`Workspace::remove`] takes it away.
+/// The folder of one run. Dropping it leaves the folder; [`remove_tree`] takes it away.
 #[derive(Clone, Debug)]
 pub struct Workspace {
     root: PathBuf,
@@ -115,14 +115,6 @@ impl Workspace {
             std::fs::create_dir_all(folder)?;
         }
         Ok((home, tmp))
-    }
-
-    /// Takes the folder away, read-only parts too.
-    ///
-    /// # Errors
-    /// Where something in it cannot be removed.
-    pub fn remove(&self) -> io::Result<()> {
-        remove_tree(&self.root)
     }
 }
 
@@ -258,7 +250,7 @@ mod tests {
         std::fs::create_dir_all(&closed).unwrap();
         std::fs::write(closed.join("file"), "x").unwrap();
         std::fs::set_permissions(&closed, std::fs::Permissions::from_mode(0o000)).unwrap();
-        workspace.remove().unwrap();
+        remove_tree(workspace.root()).unwrap();
         assert!(!workspace.root().exists());
     }
 

@@ -59,20 +59,15 @@ pub fn named(config: &Config, name: &str) -> Result<AgentConfig, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::check;
 
     #[test]
-    fn every_built_in_profile_can_be_read_and_names_only_known_placeholders() {
-        let profiles = built_in().unwrap();
-        assert!(profiles.contains_key("claude") && profiles.contains_key("codex"));
-        for (name, profile) in profiles {
-            for part in &profile.command {
-                let known = crate::agent::PLACEHOLDERS.iter().fold(part.clone(), |text, known| text.replace(known, ""));
-                assert!(
-                    !known.contains("{workspace") && !known.contains("_file}") && !known.contains("_dir}"),
-                    "{name}: {part}"
-                );
-            }
-        }
+    fn every_built_in_profile_passes_the_checks_of_an_operators_own_agent() {
+        let config = Config { agents: built_in().unwrap(), ..Config::default() };
+        assert!(config.agents.contains_key("claude") && config.agents.contains_key("codex"));
+        let problems: Vec<String> = check::check(&config, &[]).iter().map(ToString::to_string).collect();
+        let own: Vec<&String> = problems.iter().filter(|problem| problem.contains("agents.")).collect();
+        assert!(own.is_empty(), "{own:?}");
     }
 
     #[test]

@@ -2,6 +2,8 @@
 //!
 //! Invariant: each test has a folder of its own; what it looks at is what a person would find there.
 
+#![expect(clippy::unwrap_used, reason = "a helper of a test that fails is a test that fails")]
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 

@@ -120,11 +120,3 @@ pub enum SentryError {
         why: String,
     },
 }
-
-impl SentryError {
-    /// Whether the same request may succeed later without anybody changing anything.
-    #[must_use]
-    pub const fn is_passing(&self) -> bool {
-        matches!(self, Self::RateLimited { .. } | Self::Unavailable { .. })
-    }
-}
