@@ -74,12 +74,12 @@ pub async fn run(start: &Start, args: Args, screen: &mut Screen) -> Result<(), C
     let job = post_alert(&seams, service.address, screen).await?;
 
     headline(screen, &format!("4. Job {job}, as it happens"))?;
-    let done = live::follow(&*seams.store, job, 0, screen).await?;
+    let done = live::follow(&*seams.store, job, &mut 0, screen).await?;
     let opened = match &done.outcome {
         Some(Outcome::Opened { .. }) => show_pull_request(&seams, job, screen).await.map(|()| true)?,
         _ => false,
     };
-    where_it_is(&folder, &config_file, screen)?;
+    where_it_is(&folder, &config_file, job, screen)?;
     if args.keep_serving {
         screen.line(Tone::Bold, &format!("\nserving on http://{} until Ctrl-C", service.address))?;
         serve::until_told_to_stop().await;
@@ -217,7 +217,7 @@ async fn show_pull_request(seams: &Seams, job: JobId, screen: &mut Screen) -> Re
     Ok(())
 }
 
-fn where_it_is(folder: &Path, config: &Path, screen: &mut Screen) -> Result<(), CliError> {
+fn where_it_is(folder: &Path, config: &Path, job: JobId, screen: &mut Screen) -> Result<(), CliError> {
     headline(screen, "Where everything is")?;
     let rows = [
         ("configuration", config.to_path_buf()),
@@ -228,6 +228,6 @@ fn where_it_is(folder: &Path, config: &Path, screen: &mut Screen) -> Result<(), 
         screen.line(Tone::Plain, &format!("    {name:<36} {}", path.display()))?;
     }
     let config = config.display();
-    screen.line(Tone::Plain, &format!("    look again: patchwright --config {config} jobs show 1"))?;
+    screen.line(Tone::Plain, &format!("    look again: patchwright --config {config} jobs show {job}"))?;
     Ok(())
 }

@@ -161,9 +161,9 @@ async fn show(store: &dyn Store, id: JobId, follow: bool, json: bool, screen: &m
         screen.line(Tone::Plain, &format!("  {name:<8} {}", visible_block(&text)))?;
     }
     if follow {
-        live::follow(store, id, 0, screen).await?;
+        live::follow(store, id, &mut 0, screen).await?;
     } else {
-        live::print_new(store, id, 0, screen).await?;
+        live::print_new(store, id, &mut 0, screen).await?;
     }
     Ok(())
 }

@@ -13,16 +13,15 @@ use crate::store::Store;
 const POLL: Duration = Duration::from_millis(100);
 const PAGE: u32 = 500;
 
-/// Prints a job's history after `after` until the job is done; answers the job.
+/// Prints a job's history after `last`, and moves it on, until the job is done; answers the job. May be dropped at any time.
 ///
 /// # Errors
 /// Where the store or the terminal fails.
-pub async fn follow(store: &dyn Store, job: JobId, after: i64, screen: &mut Screen) -> Result<Job, CliError> {
-    let mut last = after;
+pub async fn follow(store: &dyn Store, job: JobId, last: &mut i64, screen: &mut Screen) -> Result<Job, CliError> {
     loop {
         // The job is read first: what it wrote before it ended is then among the lines read after.
         let now = store.job(job).await.map_err(anyhow::Error::from)?;
-        last = print_new(store, job, last, screen).await?;
+        print_new(store, job, last, screen).await?;
         if now.state == State::Done {
             return Ok(now);
         }
@@ -30,20 +29,19 @@ pub async fn follow(store: &dyn Store, job: JobId, after: i64, screen: &mut Scre
     }
 }
 
-/// Prints a job's history after a position; answers the last position.
+/// Prints a job's history after a position, and moves it on.
 ///
 /// # Errors
 /// Where the store or the terminal fails.
-pub async fn print_new(store: &dyn Store, job: JobId, after: i64, screen: &mut Screen) -> Result<i64, CliError> {
-    let mut last = after;
+pub async fn print_new(store: &dyn Store, job: JobId, last: &mut i64, screen: &mut Screen) -> Result<(), CliError> {
     loop {
-        let events = store.events(job, last, PAGE).await.map_err(anyhow::Error::from)?;
+        let events = store.events(job, *last, PAGE).await.map_err(anyhow::Error::from)?;
         for event in &events {
             print(event, screen)?;
-            last = event.seq;
+            *last = event.seq;
         }
         if events.len() < PAGE as usize {
-            return Ok(last);
+            return Ok(());
         }
     }
 }

@@ -3,6 +3,7 @@
 //! Invariant: the job is an ordinary one in the ordinary store; it is resumed by any worker if this process dies.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use serde_json::{Value, json};
@@ -31,6 +32,9 @@ pub struct Args {
     #[arg(long, value_name = "NAME")]
     agent: Option<String>,
 }
+
+/// How often a job that another worker has is asked for again.
+const CLAIM_AGAIN: Duration = Duration::from_secs(1);
 
 /// What a person asked for: the alert, and the payload where a file was given.
 #[derive(Debug)]
@@ -100,21 +104,26 @@ pub async fn run(start: &Start, args: Args, screen: &mut Screen) -> Result<(), C
 
     let claim = worker::claim_terms(&seams, &worker::owner_name());
     let stop = CancellationToken::new();
-    let claimed = seams.store.claim_job(job, &claim).await.map_err(anyhow::Error::from)?;
-    let done = match claimed {
-        Some((claimed, lease)) => {
+    let mut last = seen;
+    let mut announced = false;
+    loop {
+        if let Some((claimed, lease)) = seams.store.claim_job(job, &claim).await.map_err(anyhow::Error::from)? {
             let worker = {
                 let (seams, stop) = (Arc::clone(&seams), stop.clone());
                 tokio::spawn(async move { worker::run_claimed(&seams, claimed, lease, &stop).await })
             };
-            watch(&seams, job, seen, worker, &stop, screen).await?
+            return finished(&watch(&seams, job, last, worker, &stop, screen).await?);
         }
-        None => {
-            screen.line(Tone::Warn, "another worker has this job; showing its progress")?;
-            live::follow(&*seams.store, job, seen, screen).await?
+        if !std::mem::replace(&mut announced, true) {
+            let agent = if args.agent.is_some() { "; --agent has no effect on it" } else { "" };
+            screen.line(Tone::Warn, &format!("another worker has this job; showing its progress{agent}"))?;
         }
-    };
-    finished(&done)
+        // The other worker may die or hand the job back: then it is ours.
+        let following = live::follow(&*seams.store, job, &mut last, screen);
+        if let Ok(done) = tokio::time::timeout(CLAIM_AGAIN, following).await {
+            return finished(&done?);
+        }
+    }
 }
 
 async fn enqueue(seams: &Seams, asked: &Asked, repository: &str) -> Result<JobId, CliError> {
@@ -140,7 +149,7 @@ async fn enqueue(seams: &Seams, asked: &Asked, repository: &str) -> Result<JobId
     }
 }
 
-/// Shows a job that runs in this process; Ctrl-C hands it back.
+/// Shows a job that runs in this process; Ctrl-C hands it back, a second one stops at once.
 async fn watch(
     seams: &Seams,
     job: JobId,
@@ -150,16 +159,24 @@ async fn watch(
     screen: &mut Screen,
 ) -> Result<Job, CliError> {
     let mut last = seen;
+    // Made once: a signal that comes while lines are printed must not be lost.
+    let mut told = Box::pin(serve::until_told_to_stop());
     loop {
         tokio::select! {
             ended = &mut worker => {
                 ended.context("the worker ended unexpectedly")?;
-                live::print_new(&*seams.store, job, last, screen).await?;
+                live::print_new(&*seams.store, job, &mut last, screen).await?;
                 return Ok(seams.store.job(job).await.map_err(anyhow::Error::from)?);
             }
-            () = serve::until_told_to_stop(), if !stop.is_cancelled() => stop.cancel(),
-            () = tokio::time::sleep(std::time::Duration::from_millis(100)) => {
-                last = live::print_new(&*seams.store, job, last, screen).await?;
+            () = &mut told => {
+                if stop.is_cancelled() {
+                    return Err(anyhow::anyhow!("stopped at once by a second signal").into());
+                }
+                stop.cancel();
+                told = Box::pin(serve::until_told_to_stop());
+            }
+            () = tokio::time::sleep(Duration::from_millis(100)) => {
+                live::print_new(&*seams.store, job, &mut last, screen).await?;
             }
         }
     }
