@@ -13,7 +13,7 @@ use crate::config::repository_file::{self, RepositoryFile};
 use crate::config::{Base, ProjectConfig};
 use crate::context::{self, FromTracker, code, suspects};
 use crate::evidence::{Context, Event, Found, Issue, Trace};
-use crate::forge::{Remote, RepositoryId};
+use crate::forge::{Remote, RepositoryId, RepositoryInfo};
 use crate::git::mirror::Mirror;
 use crate::git::objects;
 use crate::job::Stage;
@@ -46,6 +46,8 @@ pub struct Site {
     pub remote: Remote,
     /// Our mirror of it.
     pub mirror: Mirror,
+    /// Why no pull request can be opened in it, as far as the forge says.
+    pub closed: Option<String>,
 }
 
 /// The evidence, and the commit that is worked on.
@@ -92,7 +94,11 @@ pub async fn triage(desk: &Desk) -> Result<Result<ProjectConfig, Outcome>, Halt>
 /// Where the project's own repository cannot be had.
 pub async fn ground(desk: &Desk, project: &ProjectConfig) -> Result<Ground, Halt> {
     desk.journal.enter(Stage::Mirror).await?;
-    fetch_all(&desk.seams, project, &desk.journal, &desk.cancel).await
+    let ground = fetch_all(&desk.seams, project, &desk.journal, &desk.cancel).await?;
+    match &ground.home.closed {
+        Some(why) => Err(Halt::broken(why.as_str())),
+        None => Ok(ground),
+    }
 }
 
 /// Fetches the repositories of a project and completes its settings from the repository's own file.
@@ -111,6 +117,11 @@ pub async fn fetch_all(
     let mut related = Vec::new();
     for name in &project.related {
         match fetch(seams, name, cancel).await {
+            // Renamed on the forge, two names may have become one repository.
+            Ok(site) if is_among(&site.id, &home, &related) => {
+                let text = format!("related repository {name} is {}, which is there already", site.id);
+                journal.note(Stage::Mirror, &text).await?;
+            }
             Ok(site) => related.push(site),
             Err(Halt::Later { why, .. } | Halt::Broken { message: why }) => {
                 journal.problem(Stage::Mirror, &format!("related repository {name} is left out: {why}")).await?;
@@ -133,6 +144,22 @@ pub async fn fetch_all(
     Ok(Ground { project, home, related })
 }
 
+fn is_among(id: &RepositoryId, home: &Site, related: &[Site]) -> bool {
+    std::iter::once(home).chain(related).any(|site| site.id == *id)
+}
+
+/// Why no pull request could be opened in a repository, as far as the forge says; asked before an agent is paid.
+fn closed_to_us(info: &RepositoryInfo) -> Option<String> {
+    let id = &info.id;
+    if info.archived {
+        return Some(format!(
+            "{id} is archived, so no pull request can be opened there; unarchive it, or change `repository`"
+        ));
+    }
+    (info.can_push == Some(false))
+        .then(|| format!("our credential may not push to {id}; give it *Contents: write* and *Pull requests: write*"))
+}
+
 async fn fetch(seams: &Seams, name: &str, cancel: &CancellationToken) -> Result<Site, Halt> {
     let asked: RepositoryId = name.parse().map_err(Halt::broken)?;
     let info = unless_cancelled(cancel, seams.forge.repository(&asked)).await?;
@@ -141,9 +168,13 @@ async fn fetch(seams: &Seams, name: &str, cancel: &CancellationToken) -> Result<
     let git = seams.git(cancel.clone())?;
     mirror.fetch(&git, &remote).await?;
     let head = mirror.head(&info.default_branch).await?.ok_or_else(|| {
-        Halt::broken(format!("{} has no commit on its default branch `{}`", info.id, info.default_branch))
+        Halt::broken(format!(
+            "{} has no commit on its default branch `{}`; push one first",
+            info.id, info.default_branch
+        ))
     })?;
-    Ok(Site { id: info.id, default_branch: info.default_branch, head, remote, mirror })
+    let closed = closed_to_us(&info);
+    Ok(Site { id: info.id, default_branch: info.default_branch, head, remote, mirror, closed })
 }
 
 /// The repository's own settings, from its default branch only: a branch is what an agent may have written.
@@ -273,4 +304,20 @@ fn summary(context: &Context) -> Vec<String> {
 /// A commit id, cut to what people read.
 pub(crate) fn short(commit: &str) -> &str {
     commit.get(..12).unwrap_or(commit)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_repository_that_takes_no_change_is_noticed_before_the_agent_works() {
+        let id: RepositoryId = "acme/web".parse().unwrap();
+        let open = RepositoryInfo { id, default_branch: "main".into(), can_push: None, archived: false };
+        assert_eq!(closed_to_us(&open), None);
+        assert_eq!(closed_to_us(&RepositoryInfo { can_push: Some(true), ..open.clone() }), None);
+        let refused = closed_to_us(&RepositoryInfo { can_push: Some(false), ..open.clone() }).unwrap();
+        assert!(refused.contains("*Contents: write*"), "{refused}");
+        assert!(closed_to_us(&RepositoryInfo { archived: true, ..open }).unwrap().contains("archived"));
+    }
 }

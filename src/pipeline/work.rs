@@ -80,6 +80,15 @@ pub(super) async fn fix(desk: &Desk, ground: &Ground, evidence: &Evidence) -> Re
     }
 
     desk.journal.enter(Stage::Baseline).await?;
+    if let Some(path) = ground.project.path.as_deref().filter(|path| !workspace.repository().join(path).is_dir()) {
+        return Err(Halt::broken(format!(
+            "`path` of project `{}` is {}, and {} has no such folder at {}; correct it in [[project]] or in `.patchwright.toml`",
+            ground.project.sentry,
+            path.display(),
+            ground.home.id,
+            short(&evidence.base.commit)
+        )));
+    }
     let Some(plan) = bench::plan_for(Some(&ground.project), &workspace.repository()) else {
         let what = format!(
             "set `test` for {} in [[project]] or in its `.patchwright.toml` (looked for {})",
@@ -111,7 +120,8 @@ pub(super) async fn fix(desk: &Desk, ground: &Ground, evidence: &Evidence) -> Re
     };
     let last_words = desk.seams.redactor.text(&run.last_words).into_inner();
     if changed.is_empty() {
-        let diagnosis = handback.map_or(last_words, |handback| handback.summary);
+        let said = handback.map(|handback| handback.summary).filter(|summary| !summary.trim().is_empty());
+        let diagnosis = said.unwrap_or(last_words);
         return Ok(Err(Outcome::Abstained { why: Abstained::NothingChanged { diagnosis } }));
     }
     let took_ms = u64::try_from(run.took.as_millis()).unwrap_or(u64::MAX);
@@ -287,8 +297,9 @@ async fn judge(desk: &Desk, run: &AgentRun) -> Result<Result<Option<Handback>, A
     if let Some(handback) = &handback
         && handback.verdict == AgentVerdict::NoFix
     {
-        let diagnosis = [handback.root_cause.as_str(), handback.summary.as_str()];
-        let diagnosis = diagnosis.into_iter().filter(|text| !text.is_empty()).collect::<Vec<_>>().join(" — ");
+        let said = [handback.root_cause.as_str(), handback.summary.as_str()];
+        let said = said.into_iter().filter(|text| !text.is_empty()).collect::<Vec<_>>().join(" — ");
+        let diagnosis = if said.is_empty() { redact(&run.last_words) } else { said };
         return Ok(Err(Abstained::NoFix { diagnosis }));
     }
     Ok(Ok(handback))
