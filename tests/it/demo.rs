@@ -88,3 +88,16 @@ fn an_open_pull_request_is_found_again_and_not_opened_twice() {
     assert!(output.status.success(), "{}", text(&output));
     assert!(!demo.pull_request(2).exists(), "{}", text(&output));
 }
+
+#[test]
+fn a_folder_of_a_monorepo_that_is_not_there_is_named_with_the_key_to_correct() {
+    let demo = Demo::done();
+    demo.set_state(1, "closed");
+    let config = demo.path("demo/patchwright.toml");
+    // The project is the file's last table.
+    let text_before = std::fs::read_to_string(&config).unwrap();
+    std::fs::write(&config, format!("{text_before}path = \"services/shop\"\n")).unwrap();
+    let output = demo.patchwright(&["run", ALERT]);
+    assert!(!output.status.success());
+    assert!(text(&output).contains("`path` of project `acme/shop` is services/shop"), "{}", text(&output));
+}
