@@ -228,6 +228,15 @@ pub trait Forge: Send + Sync + fmt::Debug {
     /// A request whose answer was lost is not sent again before a look whether it was carried out.
     async fn open_pull_request(&self, id: &RepositoryId, new: &NewPullRequest) -> Result<PullRequest, ForgeError>;
 
+    /// Gives an open pull request another title and body, as its branch has got another commit.
+    async fn rewrite_pull_request(
+        &self,
+        id: &RepositoryId,
+        number: u64,
+        title: &Redacted<String>,
+        body: &Redacted<String>,
+    ) -> Result<(), ForgeError>;
+
     /// Adds labels and asks for reviews, each on its own; returns a sentence for each that did not work.
     async fn decorate(&self, id: &RepositoryId, number: u64, labels: &[String], reviewers: &[String]) -> Vec<String>;
 }

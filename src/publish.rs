@@ -132,6 +132,10 @@ pub async fn publish(
         url: pull_request.url.clone(),
     };
     store.save_pull_request(lease, &known).await?;
+    if tip.as_deref().is_some_and(|tip| tip != publication.commit) {
+        // The branch was there with an earlier commit of ours, which the text of its pull request may still describe.
+        forge.rewrite_pull_request(publication.repository, known.number, &new.title, &new.body).await?;
+    }
     let settings = publication.settings;
     let remarks =
         forge.decorate(publication.repository, pull_request.number, &settings.labels, &settings.reviewers).await;

@@ -22,6 +22,7 @@ use self::repository::Bare;
 use crate::forge::{
     Access, Forge, ForgeError, NewPullRequest, PullRequest, PullRequestState, Remote, RepositoryId, RepositoryInfo,
 };
+use crate::redact::Redacted;
 
 /// A folder of bare repositories.
 #[derive(Clone, Debug)]
@@ -115,6 +116,23 @@ impl Forge for Directory {
         self.with(id, move |bare, pulls| open(bare, pulls, &new)).await
     }
 
+    async fn rewrite_pull_request(
+        &self,
+        id: &RepositoryId,
+        number: u64,
+        title: &Redacted<String>,
+        body: &Redacted<String>,
+    ) -> Result<(), ForgeError> {
+        let (title, body) = (title.clone(), body.clone());
+        self.with(id, move |_, pulls| {
+            let _lock = pulls.lock()?;
+            let record = Record { title: one_line(&title), ..pulls.get(number)? };
+            pulls.write_body(number, body.as_str())?;
+            pulls.write(&record)
+        })
+        .await
+    }
+
     async fn decorate(&self, id: &RepositoryId, number: u64, labels: &[String], reviewers: &[String]) -> Vec<String> {
         if labels.is_empty() && reviewers.is_empty() {
             return Vec::new();
@@ -148,7 +166,7 @@ fn open(bare: &Bare, pulls: &Pulls, new: &NewPullRequest) -> Result<PullRequest,
         number,
         state: PullRequestState::Open,
         draft: true,
-        title: new.title.as_str().split_whitespace().collect::<Vec<_>>().join(" "),
+        title: one_line(&new.title),
         branch: new.branch.clone(),
         base: new.base.clone(),
         labels: Vec::new(),
@@ -170,6 +188,10 @@ fn shown(bare: &Bare, pulls: &Pulls, record: &Record) -> Result<PullRequest, For
     };
     let url = file_url(&pulls.body_path(record.number))?;
     Ok(PullRequest { number: record.number, url, state: record.state, draft: record.draft, head })
+}
+
+fn one_line(title: &Redacted<String>) -> String {
+    title.as_str().split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 fn file_url(path: &Path) -> Result<String, ForgeError> {

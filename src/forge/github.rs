@@ -23,6 +23,7 @@ use self::client::Client;
 pub use self::client::Timing;
 use self::wire::{Pull, User};
 use crate::forge::{Access, Forge, ForgeError, NewPullRequest, PullRequest, Remote, RepositoryId, RepositoryInfo};
+use crate::redact::Redacted;
 
 /// A GitHub, seen through one token.
 pub struct GitHub {
@@ -108,6 +109,16 @@ impl Forge for GitHub {
 
     async fn open_pull_request(&self, id: &RepositoryId, new: &NewPullRequest) -> Result<PullRequest, ForgeError> {
         pulls::open(&self.client, id, new).await
+    }
+
+    async fn rewrite_pull_request(
+        &self,
+        id: &RepositoryId,
+        number: u64,
+        title: &Redacted<String>,
+        body: &Redacted<String>,
+    ) -> Result<(), ForgeError> {
+        pulls::rewrite(&self.client, id, number, title.as_str(), body.as_str()).await
     }
 
     async fn decorate(&self, id: &RepositoryId, number: u64, labels: &[String], reviewers: &[String]) -> Vec<String> {

@@ -101,3 +101,31 @@ async fn an_alert_of_another_environment_is_ignored_and_a_later_one_is_worked_on
     let answer = service.post("event_alert", &alert("105", "rule")).await;
     assert!(matches!(service.done(answer.job()).await.outcome, Some(Outcome::Opened { .. })));
 }
+
+/// An agent whose fix names how often it was called.
+const COUNTING: &str = r#"
+n=$(($(cat "$COUNTER" 2>/dev/null || echo 0) + 1)); echo $n > "$COUNTER"
+printf 'if [ "$2" -eq 0 ]; then echo undefined; exit 0; fi\necho $(($1 / $2)) # %s\n' $n > app.sh
+printf '{"verdict": "fix", "summary": "fix number %s"}' $n > "$PATCHWRIGHT_RESULT_FILE"
+"#;
+
+#[tokio::test]
+async fn a_fresh_retry_brings_branch_and_text_of_the_same_pull_request_up_to_date() {
+    let counter = tempfile::NamedTempFile::new().unwrap();
+    let agent = COUNTING.replace("$COUNTER", counter.path().to_str().unwrap());
+    let service = Described::with_agent(&agent).on_github().start().await;
+    let job = service.post("event_alert", &alert("106", "rule")).await.job();
+    service.done(job).await;
+    let first = service.github.as_ref().unwrap().pulls("acme/web");
+    assert!(first[0].body.contains("fix number 1"), "{}", first[0].body);
+
+    assert!(service.run(&["jobs", "retry", &job.to_string(), "--fresh"]).await.status.success());
+    let second = crate::service::eventually(async || {
+        let pulls = service.github.as_ref().unwrap().pulls("acme/web");
+        pulls[0].body.contains("fix number 2").then_some(pulls)
+    });
+    let second = second.await.expect("the text is brought up to date");
+    assert_eq!(second.len(), 1, "a second pull request was opened");
+    assert_ne!(second[0].head, first[0].head);
+    assert_eq!(service.repo.tip("patchwright/sentry-106"), Some(second[0].head.clone()));
+}

@@ -1,6 +1,7 @@
 //! Sends one request to GitHub's API, in bounded time and memory, and repeats it only where that is safe.
 //!
-//! Invariant: a GET may be sent up to three times, a POST never by itself; no answer carries our token any further.
+//! Invariant: a GET or PATCH may be sent up to three times, a POST never by itself; no answer carries our token any
+//! further.
 
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -36,6 +37,13 @@ impl Default for Timing {
     fn default() -> Self {
         Self { call: Duration::from_secs(30), pause: Duration::from_millis(500) }
     }
+}
+
+/// What is done with the body of a request.
+#[derive(Clone, Copy, Debug)]
+enum Verb {
+    Post,
+    Patch,
 }
 
 /// A connection to one GitHub with one credential.
@@ -89,9 +97,33 @@ impl Client {
     /// # Errors
     /// Anything but a success.
     pub(super) async fn get(&self, action: &Action, route: &str) -> Result<Answer, ForgeError> {
+        self.until_answered(action, route, None::<(Verb, &())>).await
+    }
+
+    /// Changes what is at `route`, again where the server breaks down or is not reached: twice is as good as once.
+    ///
+    /// # Errors
+    /// Anything but a success.
+    pub(super) async fn patch<B>(&self, action: &Action, route: &str, body: &B) -> Result<Answer, ForgeError>
+    where
+        B: Serialize + Sync + ?Sized,
+    {
+        let _one_at_a_time = self.writing.lock().await;
+        self.until_answered(action, route, Some((Verb::Patch, body))).await
+    }
+
+    async fn until_answered<B>(
+        &self,
+        action: &Action,
+        route: &str,
+        body: Option<(Verb, &B)>,
+    ) -> Result<Answer, ForgeError>
+    where
+        B: Serialize + Sync + ?Sized,
+    {
         let mut tries = 1;
         loop {
-            let error = match self.exchange(action, route, None::<&()>).await {
+            let error = match self.exchange(action, route, body).await {
                 Ok(answer) if answer.is_success() => return Ok(answer),
                 Ok(answer) if answer.is_breakdown() => answer.refusal(action),
                 Ok(answer) => return Err(answer.refusal(action)),
@@ -115,7 +147,7 @@ impl Client {
         B: Serialize + Sync + ?Sized,
     {
         let _one_at_a_time = self.writing.lock().await;
-        self.exchange(action, route, Some(body)).await
+        self.exchange(action, route, Some((Verb::Post, body))).await
     }
 
     /// Waits before the try after this many.
@@ -127,8 +159,8 @@ impl Client {
         tokio::time::sleep(pause / 2 + pause * share / 1_000).await;
     }
 
-    /// One request and its answer: a POST where there is a body, else a GET.
-    async fn exchange<B>(&self, action: &Action, route: &str, body: Option<&B>) -> Result<Answer, ForgeError>
+    /// One request and its answer: a GET where there is no body.
+    async fn exchange<B>(&self, action: &Action, route: &str, body: Option<(Verb, &B)>) -> Result<Answer, ForgeError>
     where
         B: Serialize + Sync + ?Sized,
     {
@@ -146,12 +178,13 @@ impl Client {
         }
     }
 
-    async fn transfer<B>(&self, route: &str, body: Option<&B>) -> Result<Answer, String>
+    async fn transfer<B>(&self, route: &str, body: Option<(Verb, &B)>) -> Result<Answer, String>
     where
         B: Serialize + Sync + ?Sized,
     {
         let response = match body {
-            Some(_) => self.octocrab._post(route, body).await,
+            Some((Verb::Post, body)) => self.octocrab._post(route, Some(body)).await,
+            Some((Verb::Patch, body)) => self.octocrab._patch(route, Some(body)).await,
             None => self.octocrab._get(route).await,
         };
         let response = response.map_err(|error| quote(&chain(&error)))?;

@@ -7,6 +7,7 @@ use url::form_urlencoded;
 
 use crate::forge::github::client::{Client, TRIES};
 use crate::forge::github::create::{Created, create};
+use crate::forge::github::text;
 use crate::forge::github::wire::{Pull, Repository};
 use crate::forge::{ForgeError, NewPullRequest, PullRequest, PullRequestState, RepositoryId, RepositoryInfo};
 
@@ -68,6 +69,22 @@ pub(super) async fn open(client: &Client, id: &RepositoryId, new: &NewPullReques
             return open_from_branch(client, &repository.id, &new.branch).await?.ok_or(unclear);
         }
     }
+}
+
+/// Gives a pull request another title and body.
+pub(super) async fn rewrite(
+    client: &Client,
+    id: &RepositoryId,
+    number: u64,
+    title: &str,
+    body: &str,
+) -> Result<(), ForgeError> {
+    // A PATCH to the old name of a renamed repository is not carried out.
+    let id = repository(client, id).await?.id;
+    let action = client.action(format!("describe pull request {number} of {id} anew"), "*Pull requests: write*");
+    let route = format!("/repos/{}/{}/pulls/{number}", id.owner(), id.name());
+    let text = serde_json::json!({ "title": text::title(title), "body": text::body(body) });
+    client.patch(&action, &route, &text).await.map(drop)
 }
 
 async fn open_from_branch(client: &Client, id: &RepositoryId, branch: &str) -> Result<Option<PullRequest>, ForgeError> {

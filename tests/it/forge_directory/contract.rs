@@ -3,6 +3,7 @@
 //! Invariant: nothing here knows which forge it talks to.
 
 use patchwright::forge::{Forge, ForgeError, NewPullRequest, PullRequestState};
+use patchwright::redact::Redacted;
 
 use super::sample::{Sample, from, web};
 
@@ -15,6 +16,17 @@ pub(crate) async fn is_kept_by(forge: &dyn Forge, sample: &Sample, close: impl F
     other_branches_get_other_numbers(forge, sample, number).await;
     a_closed_one_is_found_and_not_reopened(forge, number, close).await;
     labels_are_added_without_complaint(forge, number).await;
+    another_text_takes_the_place_of_the_first(forge, sample).await;
+}
+
+async fn another_text_takes_the_place_of_the_first(forge: &dyn Forge, sample: &Sample) {
+    sample.commit("fix/text", "main");
+    let opened = forge.open_pull_request(&web(), &from("fix/text")).await.expect("opened");
+    let (title, body) = (Redacted::ours("Another title"), Redacted::ours("Another body"));
+    forge.rewrite_pull_request(&web(), opened.number, &title, &body).await.expect("rewritten");
+    assert_eq!(forge.pull_request(&web(), opened.number).await.expect("read"), opened, "more than the text changed");
+    let error = forge.rewrite_pull_request(&web(), 4711, &title, &body).await.expect_err("no such pull request");
+    assert!(matches!(error, ForgeError::NotFound { .. }) && error.to_string().contains("4711"), "{error}");
 }
 
 async fn repositories_are_described(forge: &dyn Forge) {
