@@ -1,12 +1,13 @@
 //! Patchwright turns a production alert into a draft pull request that a person reviews.
 //!
-//! The modules, in the order in which a job meets them; `ARCHITECTURE.md` has the map and the rules.
+//! Invariant: a module imports only from its own row of this table and from the rows above it; `tests/it/tidy.rs` sees to
+//! it, and `ARCHITECTURE.md` has the map and the reasons.
 //!
 //! | layer | modules |
 //! |---|---|
 //! | words: plain data, no I/O | [`alert`] [`evidence`] [`job`] [`outcome`] [`limits`] [`redact`] [`clock`] [`config`] |
 //! | seams: the outside world | [`source`] [`store`] [`forge`] [`git`] [`process`] [`telemetry`] |
-//! | stages: one each | [`triage`] [`context`] [`prompt`] [`agent`] [`proof`] [`publish`] |
+//! | stages: one each | [`triage`] [`context`] [`prompt`] [`agent`] [`proof`] [`publish`] [`workspace`] |
 //! | story: their order | [`pipeline`] |
 //! | drivers: what runs it | [`http`] [`worker`] |
 //! | face: commands for people | [`cli`] |
