@@ -23,3 +23,4 @@ mod redact;
 mod sentry;
 mod service;
 mod store;
+mod tidy;

@@ -1,0 +1,164 @@
+//! Whether the documents fit the files beside them.
+//!
+//! Invariant: only what lies in the package is checked; nothing is fetched.
+
+use std::path::{Path, PathBuf};
+
+use regex::Regex;
+
+use super::files::root;
+use super::verdict::{Breach, Rule};
+
+/// Documents that are still being written. They may be missing; where they are there, they are checked like the others.
+const AWAITED: [&str; 4] = ["ARCHITECTURE.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md"];
+
+/// A document, and its folder within the package.
+struct Document {
+    path: String,
+    text: String,
+}
+
+impl Document {
+    fn read(path: &str) -> Option<Self> {
+        let text = std::fs::read_to_string(root().join(path)).ok()?;
+        Some(Self { path: path.to_owned(), text })
+    }
+
+    /// The document, or nothing where it is still being written.
+    fn awaited(path: &str) -> Option<Self> {
+        let document = Self::read(path);
+        assert!(document.is_some() || AWAITED.contains(&path), "{path} is missing");
+        document
+    }
+
+    fn all() -> Vec<Self> {
+        let mut paths = Vec::new();
+        for folder in ["", "docs/"] {
+            for entry in std::fs::read_dir(root().join(folder)).unwrap() {
+                let name = entry.unwrap().file_name().into_string().unwrap();
+                paths.extend(name.ends_with(".md").then(|| format!("{folder}{name}")));
+            }
+        }
+        paths.sort();
+        paths.iter().filter_map(|path| Self::read(path)).collect()
+    }
+
+    /// Links to files that are not there. `exists` is asked about paths within the package.
+    fn dead_links(&self, exists: impl Fn(&Path) -> bool) -> Vec<Breach> {
+        let link = Regex::new(r"\]\(([^)\s]+)[^)]*\)|^\[[^\]]+\]:\s*(\S+)").unwrap();
+        let inline_code = Regex::new("`[^`]*`").unwrap();
+        let (mut fenced, mut breaches) = (false, Vec::new());
+        for (number, line) in self.text.lines().enumerate() {
+            let fence = line.trim_start().starts_with("```");
+            fenced ^= fence;
+            if fenced || fence || line.starts_with("    ") && !line.trim_start().starts_with(['-', '*']) {
+                continue;
+            }
+            // `[`name`](target)` is a link, too: only the words are blanked, the brackets stay.
+            let line = inline_code.replace_all(line, "code");
+            for captures in link.captures_iter(&line) {
+                let Some(target) = captures.get(1).or_else(|| captures.get(2)) else { continue };
+                let file = target.as_str().split('#').next().unwrap_or_default();
+                if file.is_empty() || file.contains(':') || exists(&self.beside(file)) {
+                    continue;
+                }
+                let what = format!("the link to {} leads nowhere", target.as_str());
+                breaches.push(Breach { file: self.path.clone(), line: number + 1, what });
+            }
+        }
+        breaches
+    }
+
+    /// The path of a file that is named from this document.
+    fn beside(&self, file: &str) -> PathBuf {
+        let mut path = Path::new(&self.path).parent().unwrap_or(Path::new("")).to_path_buf();
+        for part in file.split('/') {
+            match part {
+                "." | "" => {}
+                ".." => drop(path.pop()),
+                part => path.push(part),
+            }
+        }
+        path
+    }
+
+    /// Modules that the document does not name as `module`, `module.rs` or `module/…`.
+    fn unmentioned(&self, modules: &[&str]) -> Vec<Breach> {
+        let named = |module: &str| Regex::new(&format!(r"\b{module}(?:\.rs\b|/|`)")).unwrap().is_match(&self.text);
+        let missing = modules.iter().filter(|module| !named(module));
+        let breach = |module| Breach { file: self.path.clone(), line: 1, what: format!("does not name `{module}`") };
+        missing.map(breach).collect()
+    }
+
+    fn example_files(&self) -> Vec<String> {
+        let example = Regex::new(r"[\w./-]+\.example\.toml").unwrap();
+        example.find_iter(&self.text).map(|found| found.as_str().to_owned()).collect()
+    }
+
+    fn has_a_version(&self) -> bool {
+        Regex::new(r"(?mi)^## +\[?(?:unreleased|\d+\.\d+\.\d+)\b").unwrap().is_match(&self.text)
+    }
+}
+
+fn document(path: &str, text: &str) -> Document {
+    Document { path: path.to_owned(), text: text.to_owned() }
+}
+
+#[test]
+fn every_relative_link_in_the_documents_leads_to_a_file() {
+    let documents = Document::all();
+    assert!(documents.iter().any(|document| document.path == "README.md"));
+    let exists = |path: &Path| root().join(path).exists() || AWAITED.iter().any(|awaited| Path::new(awaited) == path);
+    let dead = documents.iter().flat_map(|document| document.dead_links(exists));
+    Rule::new("relative links lead to a file of the package", "a reader who is sent nowhere stops reading")
+        .hold(dead.collect());
+}
+
+#[test]
+fn the_readme_names_an_example_configuration_that_is_there() {
+    let examples = Document::read("README.md").unwrap().example_files();
+    assert!(!examples.is_empty(), "README.md names no example configuration");
+    for example in examples {
+        assert!(root().join(&example).is_file(), "README.md names {example}, which is not there");
+    }
+}
+
+#[test]
+fn the_architecture_names_every_module() {
+    let modules = super::layers::LAYERS.concat();
+    let map = Document::awaited("ARCHITECTURE.md");
+    let missing = map.map(|map| map.unmentioned(&modules)).unwrap_or_default();
+    Rule::new("ARCHITECTURE.md names every module", "the map must show the whole house").hold(missing);
+}
+
+#[test]
+fn the_changelog_has_a_section_for_a_version() {
+    let good = Document::awaited("CHANGELOG.md").is_none_or(|changelog| changelog.has_a_version());
+    assert!(good, "CHANGELOG.md has no `## Unreleased` and no `## 1.2.3`");
+}
+
+#[test]
+fn dead_links_are_found_and_others_left_alone() {
+    let text = "[a](there.md) [b](gone.md#part) [c](https://example.com) [d](#part)\n[e]: gone.md\n[`f`](gone.md \"F\")\n\
+                `[g](gone.md)`\n```\n[h](gone.md)\n```\n    [i](gone.md)\n- [j](../top.md)\n[k](sub/../there.md)\n";
+    let there = |path: &Path| path == Path::new("docs/there.md") || path == Path::new("top.md");
+    let lines: Vec<_> = document("docs/a.md", text).dead_links(there).iter().map(|breach| breach.line).collect();
+    assert_eq!(lines, [1, 2, 3]);
+}
+
+#[test]
+fn a_module_that_is_not_named_is_found() {
+    let map = document("ARCHITECTURE.md", "The `git` module, clock.rs, src/store/sqlite.rs, and a job.");
+    let missing: Vec<_> = map.unmentioned(&["git", "clock", "store", "job"]).into_iter().map(|b| b.what).collect();
+    assert_eq!(missing, ["does not name `job`"]);
+}
+
+#[test]
+fn examples_and_versions_are_found_where_they_are() {
+    let readme = document("README.md", "see [a](patchwright.example.toml), not patchwright.toml");
+    assert_eq!(readme.example_files(), ["patchwright.example.toml"]);
+    for (text, expected) in [("## [Unreleased]\n", true), ("## 0.1.0 - today\n", true), ("# Changes\n## Soon\n", false)]
+    {
+        assert_eq!(document("CHANGELOG.md", text).has_a_version(), expected, "{text}");
+    }
+}
