@@ -40,15 +40,13 @@ pub(super) fn split(source: &str) -> Views {
 /// Length and kind of what begins at `start`.
 fn token(source: &str, start: usize) -> (usize, Kind) {
     let rest = &source[start..];
-    let first = rest.chars().next().map_or(1, char::len_utf8);
-    let in_word = source[..start].ends_with(|c: char| c.is_alphanumeric() || c == '_');
     if rest.starts_with("//") {
         return (rest.find('\n').unwrap_or(rest.len()), Kind::Comment);
     }
     if rest.starts_with("/*") {
         return (block_comment(rest), Kind::Comment);
     }
-    if !in_word && let Some(length) = raw_string(rest) {
+    if let Some(length) = raw_string(rest) {
         return (length, Kind::Literal);
     }
     if rest.starts_with('"') {
@@ -62,7 +60,10 @@ fn token(source: &str, start: usize) -> (usize, Kind) {
             _ => (1, Kind::Code),
         };
     }
-    (first, Kind::Code)
+    // A word is taken whole, so that the `r` at its end does not begin a raw string.
+    let word = rest.find(|c: char| !(c.is_alphanumeric() || c == '_')).unwrap_or(rest.len());
+    let first = rest.chars().next().map_or(1, char::len_utf8);
+    (word.max(first), Kind::Code)
 }
 
 /// Block comments nest in Rust.
@@ -116,6 +117,7 @@ fn code_comments_and_text_are_told_apart() {
         ("a /* b /* c */ d */ e", "a e", "/* b /* c */ d */", ""),
         (r#"f("a // \" b") // c"#, "f( )", "// c", r#""a // \" b""#),
         ("r#\"a \" b\"# c", "c", "", "r#\"a \" b\"#"),
+        (r#"for"a""#, "for", "", r#""a""#),
         (r"let r#type: &'a u8 = b'\'';", "let r#type: &'a u8 = b ;", "", r"'\''"),
         ("['\"', 'é', x]", "[ , , x]", "", "'\"' 'é'"),
     ];
