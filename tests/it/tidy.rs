@@ -1,7 +1,6 @@
 //! The house rules, checked on the source itself.
 //!
 //! Invariant: each rule is one test, says why it is there, and has tests of its own that show how it is broken.
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a rule that is broken fails its test")]
 
 mod documents;
 mod files;
@@ -116,7 +115,11 @@ fn only_the_screen_writes_to_standard_output_and_error() {
         says: "only src/cli/screen.rs writes to standard output and standard error",
         why: "what outsiders wrote must be made visible before it reaches a terminal",
         exceptions: &[
-            Exception { file: "src/telemetry.rs", count: 1, reason: "the log goes to standard error" },
+            Exception {
+                file: "src/telemetry.rs",
+                count: 2,
+                reason: "the log goes to standard error, in colours if that is a terminal",
+            },
             Exception {
                 file: "src/process/supervise.rs",
                 count: 2,
@@ -153,11 +156,19 @@ fn no_file_is_called_mod_rs() {
 
 #[test]
 fn every_module_has_a_name_that_says_something() {
-    Rule::new(
-        "no module is called utils, helpers, common, manager, service or types",
-        "everything fits such a name, so everything ends up there",
-    )
-    .hold(everywhere(patterns::names));
+    let rule = Rule {
+        says: "no module is called utils, helpers, common, manager, service or types",
+        why: "everything fits such a name, so everything ends up there",
+        exceptions: &[
+            Exception {
+                file: "tests/it/service.rs",
+                count: 1,
+                reason: "it is about the running service, as the end-to-end tests start it",
+            },
+            Exception { file: "tests/it/main.rs", count: 1, reason: "the line that names tests/it/service.rs" },
+        ],
+    };
+    rule.hold(everywhere(patterns::names));
 }
 
 #[test]
