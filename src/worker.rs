@@ -31,8 +31,8 @@ enum Told {
 
 /// Runs workers until `shutdown`, then lets running jobs end within the configured grace and hands back the rest.
 pub async fn run(seams: Arc<Seams>, wake: Arc<Notify>, shutdown: CancellationToken) {
-    sweep(&seams).await;
     let hard_stop = CancellationToken::new();
+    let sweeper = tokio::spawn(keep_sweeping(Arc::clone(&seams)));
     let mut workers = JoinSet::new();
     for number in 0..seams.config.worker.count {
         let (seams, wake) = (Arc::clone(&seams), Arc::clone(&wake));
@@ -47,6 +47,7 @@ pub async fn run(seams: Arc<Seams>, wake: Arc<Notify>, shutdown: CancellationTok
         hard_stop.cancel();
         while workers.join_next().await.is_some() {}
     }
+    sweeper.abort();
 }
 
 async fn work(
@@ -65,6 +66,8 @@ async fn work(
         match seams.store.claim(&claim).await {
             Ok(Some((job, lease))) => {
                 run_claimed(seams, job, lease, hard_stop).await;
+                // What a crash cut off earlier of this job is not in use any more.
+                sweep(seams).await;
                 continue;
             }
             Ok(None) => {}
@@ -241,6 +244,15 @@ async fn remove_workspace(seams: &Seams, name: &str) {
     let removed = tokio::task::spawn_blocking(move || workspace::remove_tree(&folder)).await;
     if let Ok(Err(error)) = removed {
         tracing::warn!(name, %error, "the workspace could not be removed");
+    }
+}
+
+/// Removes at the start, and then again and again, what crashes left: a run that was cut off keeps its workspace until its
+/// lease has run out, which a look at the start alone would not live to see.
+async fn keep_sweeping(seams: Arc<Seams>) {
+    loop {
+        sweep(&seams).await;
+        tokio::time::sleep(seams.config.worker.lease.0).await;
     }
 }
 
