@@ -82,7 +82,7 @@ pub async fn run(start: &Start, args: Args, screen: &mut Screen) -> Result<(), C
     where_it_is(&folder, &config_file, job, screen)?;
     if args.keep_serving {
         screen.line(Tone::Bold, &format!("\nserving on http://{} until Ctrl-C", service.address))?;
-        serve::until_told_to_stop().await;
+        serve::StopSignals::listen()?.next().await;
     }
     service.stop().await?;
     if opened { Ok(()) } else { Err(CliError::Negative) }

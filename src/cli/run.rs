@@ -159,8 +159,7 @@ async fn watch(
     screen: &mut Screen,
 ) -> Result<Job, CliError> {
     let mut last = seen;
-    // Made once: a signal that comes while lines are printed must not be lost.
-    let mut told = Box::pin(serve::until_told_to_stop());
+    let mut signals = serve::StopSignals::listen()?;
     loop {
         tokio::select! {
             ended = &mut worker => {
@@ -168,12 +167,11 @@ async fn watch(
                 live::print_new(&*seams.store, job, &mut last, screen).await?;
                 return Ok(seams.store.job(job).await.map_err(anyhow::Error::from)?);
             }
-            () = &mut told => {
+            () = signals.next() => {
                 if stop.is_cancelled() {
                     return Err(anyhow::anyhow!("stopped at once by a second signal").into());
                 }
                 stop.cancel();
-                told = Box::pin(serve::until_told_to_stop());
             }
             () = tokio::time::sleep(Duration::from_millis(100)) => {
                 live::print_new(&*seams.store, job, &mut last, screen).await?;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -104,32 +104,47 @@ pub async fn run(start: &Start, args: Args, screen: &mut Screen) -> Result<(), C
         tracing::warn!("no [[project]] is configured: every alert will be acknowledged and ignored");
     }
     let seams = setup::seams(start, config, secrets).await?;
+    // Before anybody can know that we are there, and so tell us to stop.
+    let mut signals = StopSignals::listen()?;
     let mut service = start_service(&seams).await?;
     let address = service.address;
     screen.line(Tone::Plain, &format!("listening on http://{address}; send Sentry's webhooks to /webhooks/sentry"))?;
     tracing::info!(%address, workers = seams.config.worker.count, "service started");
     tokio::select! {
-        () = until_told_to_stop() => {}
+        () = signals.next() => {}
         () = service.failed() => return Err(anyhow::anyhow!("the service ended unexpectedly; see its log").into()),
     }
     tracing::info!("stopping; a second signal stops at once");
     tokio::select! {
         stopped = service.stop() => stopped?,
-        () = until_told_to_stop() => return Err(anyhow::anyhow!("stopped at once by a second signal").into()),
+        () = signals.next() => return Err(anyhow::anyhow!("stopped at once by a second signal").into()),
     }
     tracing::info!("stopped");
     Ok(())
 }
 
-/// Waits for SIGTERM or SIGINT.
-pub async fn until_told_to_stop() {
-    let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
-    else {
-        // Without handlers the signals' own effect, the end, is what remains.
-        return std::future::pending().await;
-    };
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
+/// SIGTERM and SIGINT, heard from the moment this is made: one that comes between two waits is not lost.
+#[derive(Debug)]
+pub struct StopSignals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl StopSignals {
+    /// Begins to listen; from now on the signals do not end the process by themselves.
+    ///
+    /// # Errors
+    /// Where the system lets nobody listen.
+    pub fn listen() -> Result<Self, CliError> {
+        let heard = |kind| signal(kind).context("SIGTERM and SIGINT cannot be listened to");
+        Ok(Self { terminate: heard(SignalKind::terminate())?, interrupt: heard(SignalKind::interrupt())? })
+    }
+
+    /// Waits for the next one.
+    pub async fn next(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
     }
 }
