@@ -54,9 +54,7 @@ async fn the_same_path_ends_on_the_directory_forge() {
     assert!(matches!(job.outcome, Some(Outcome::Opened { .. })), "{}", service.history(job.id).await);
     assert_eq!(service.pull_requests().len(), 1);
     // Nothing of the run is left behind.
-    let work = service.folder().join("data/work");
-    let left = crate::service::eventually(async || std::fs::read_dir(&work).unwrap().next().is_none().then_some(()));
-    assert!(left.await.is_some(), "a workspace is left in {}", work.display());
+    service.no_workspace_is_left().await;
 }
 
 #[tokio::test]

@@ -3,7 +3,7 @@
 //! Invariant: the program is spoken to as its users do: over HTTP, by its commands, by signals; its database is only read.
 
 use std::path::{Path, PathBuf};
-use std::process::{Output, Stdio};
+use std::process::{ExitStatus, Output, Stdio};
 use std::time::Duration;
 
 use patchwright::cli::setup::install_crypto;
@@ -51,6 +51,7 @@ echo "the agent is done"
 #[derive(Debug)]
 pub(crate) struct Described {
     agent: String,
+    tests: String,
     config: String,
     project: String,
     environment: Vec<(String, String)>,
@@ -62,11 +63,16 @@ pub(crate) struct Described {
 pub(crate) struct Service {
     folder: TempDir,
     environment: Vec<(String, String)>,
-    running: Option<Child>,
-    address: String,
+    running: Option<Running>,
     pub(crate) repo: Repo,
     pub(crate) github: Option<FakeGitHub>,
     pub(crate) sentry: Option<FakeSentry>,
+}
+
+/// One `patchwright serve`; killed with this value.
+pub(crate) struct Running {
+    child: Child,
+    address: String,
 }
 
 /// What the service answered to a request.
@@ -74,6 +80,19 @@ pub(crate) struct Service {
 pub(crate) struct Answer {
     pub(crate) status: u16,
     pub(crate) body: Value,
+}
+
+impl Running {
+    /// Where it listens, `ADDRESS:PORT`.
+    pub(crate) fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// Sends a signal to it.
+    pub(crate) fn signal(&self, signal: Signal) {
+        let id = self.child.id().expect("the service runs");
+        kill_process(Pid::from_raw(i32::try_from(id).unwrap()).unwrap(), signal).unwrap();
+    }
 }
 
 impl Answer {
@@ -88,6 +107,7 @@ impl Described {
     pub(crate) fn with_agent(script: &str) -> Self {
         Self {
             agent: script.to_owned(),
+            tests: "sh tests/run.sh".to_owned(),
             config: String::new(),
             project: String::new(),
             environment: Vec::new(),
@@ -105,6 +125,12 @@ impl Described {
     /// Evidence comes from a Sentry look-alike's API, too.
     pub(crate) fn with_sentry(mut self) -> Self {
         self.with_sentry = true;
+        self
+    }
+
+    /// Another command as the project's tests.
+    pub(crate) fn tests(mut self, command: &str) -> Self {
+        command.clone_into(&mut self.tests);
         self
     }
 
@@ -155,17 +181,17 @@ impl Described {
             format!("url = \"{}\"\n", sentry.url())
         });
         let data = toml_string(&folder.path().join("data").display().to_string());
-        let agent = toml_string(&self.agent);
+        let (agent, tests) = (toml_string(&self.agent), toml_string(&self.tests));
         let text = format!(
             "data_dir = {data}\n[server]\nlisten = \"127.0.0.1:0\"\n[sentry]\norg = \"acme\"\n{}[forge]\n{forge_table}\
              [agents.test]\ncommand = [\"sh\", \"-c\", {agent}]\n{}\n[[project]]\nsentry = \"web\"\n\
-             repository = \"acme/web\"\ntest = \"sh tests/run.sh\"\nagent = \"test\"\n{}",
+             repository = \"acme/web\"\ntest = {tests}\nagent = \"test\"\n{}",
             sentry_url.unwrap_or_default(),
             self.config,
             self.project
         );
         std::fs::write(folder.path().join("patchwright.toml"), text).unwrap();
-        Service { folder, environment, running: None, address: String::new(), repo, github, sentry }
+        Service { folder, environment, running: None, repo, github, sentry }
     }
 
     /// Makes everything and starts the service.
@@ -192,12 +218,6 @@ impl Service {
         self.folder().join("data/patchwright.db")
     }
 
-    /// The service's process.
-    pub(crate) fn pid(&self) -> Pid {
-        let id = self.running.as_ref().and_then(Child::id).expect("the service runs");
-        Pid::from_raw(i32::try_from(id).unwrap()).unwrap()
-    }
-
     fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_patchwright"));
         command
@@ -211,26 +231,51 @@ impl Service {
 
     /// Starts the service and waits until it listens.
     pub(crate) async fn start(&mut self) {
-        let mut child = self.command(&["serve"]).stdout(Stdio::piped()).stderr(Stdio::inherit()).spawn().unwrap();
+        self.start_with(&[]).await;
+    }
+
+    /// As [`Service::start`], with further arguments.
+    pub(crate) async fn start_with(&mut self, args: &[&str]) {
+        self.running = Some(self.spawn_with(args).await);
+    }
+
+    /// Starts one more service on the same configuration and database, and waits until it listens.
+    pub(crate) async fn spawn(&self) -> Running {
+        self.spawn_with(&[]).await
+    }
+
+    /// As [`Service::spawn`], with further arguments.
+    pub(crate) async fn spawn_with(&self, args: &[&str]) -> Running {
+        let args = [&["serve"], args].concat();
+        let mut child = self.command(&args).stdout(Stdio::piped()).stderr(Stdio::inherit()).spawn().unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let first = tokio::time::timeout(DEADLINE, lines.next_line()).await.expect("it says where it listens").unwrap();
         let first = first.expect("it starts");
         let rest = first.split("http://").nth(1).unwrap_or_else(|| panic!("unexpected line: {first}"));
-        self.address = format!("http://{}", rest.split(';').next().unwrap());
-        self.running = Some(child);
+        let address = rest.split(';').next().unwrap().to_owned();
+        Running { child, address }
+    }
+
+    /// The service that was started first.
+    pub(crate) fn running(&self) -> &Running {
+        self.running.as_ref().expect("the service runs")
     }
 
     /// Ends the service the hard way.
     pub(crate) async fn kill(&mut self) {
-        let mut child = self.running.take().expect("the service runs");
-        child.kill().await.unwrap();
+        self.running.take().expect("the service runs").child.kill().await.unwrap();
     }
 
     /// Asks the service to end and waits for it; answers whether it succeeded.
     pub(crate) async fn terminate(&mut self) -> bool {
-        kill_process(self.pid(), Signal::TERM).unwrap();
-        let mut child = self.running.take().unwrap();
-        tokio::time::timeout(DEADLINE, child.wait()).await.expect("it ends").unwrap().success()
+        self.running().signal(Signal::TERM);
+        self.ended().await.success()
+    }
+
+    /// Waits until the service has ended.
+    pub(crate) async fn ended(&mut self) -> ExitStatus {
+        let mut running = self.running.take().expect("the service runs");
+        tokio::time::timeout(DEADLINE, running.child.wait()).await.expect("it ends").unwrap()
     }
 
     /// Runs one of the program's commands to its end.
@@ -241,21 +286,44 @@ impl Service {
 
     /// Posts a body as Sentry does, signed.
     pub(crate) async fn post(&self, resource: &str, body: &Value) -> Answer {
+        self.try_post(resource, body).await.expect("the service answers")
+    }
+
+    /// As [`Service::post`], to a service that may refuse the connection.
+    pub(crate) async fn try_post(&self, resource: &str, body: &Value) -> reqwest::Result<Answer> {
         install_crypto();
         let bytes = body.to_string().into_bytes();
         let signature = signature::sign(SECRET, &bytes);
         let request = reqwest::Client::builder()
             .no_proxy()
-            .build()
-            .unwrap()
-            .post(format!("{}/webhooks/sentry", self.address))
+            .build()?
+            .post(format!("http://{}/webhooks/sentry", self.running().address))
             .header("Content-Type", "application/json")
             .header("Sentry-Hook-Resource", resource)
             .header("Sentry-Hook-Signature", signature)
             .body(bytes);
-        let response = request.send().await.unwrap();
+        let response = request.send().await?;
         let status = response.status().as_u16();
-        Answer { status, body: response.json().await.unwrap() }
+        Ok(Answer { status, body: response.json().await? })
+    }
+
+    /// The GitHub look-alike.
+    pub(crate) fn github(&self) -> &FakeGitHub {
+        self.github.as_ref().expect("the service works on GitHub")
+    }
+
+    /// Waits until GitHub has received a request of this method whose path ends like this.
+    pub(crate) async fn asked_github(&self, method: &str, path_end: &str) {
+        let asked = eventually(async || (self.github().count(method, path_end) > 0).then_some(())).await;
+        assert!(asked.is_some(), "no {method} …{path_end} came: {:?}", self.github().requests());
+    }
+
+    /// Waits until no folder of a run is left.
+    pub(crate) async fn no_workspace_is_left(&self) {
+        let work = self.folder().join("data/work");
+        let left = || std::fs::read_dir(&work).into_iter().flatten().flatten().map(|entry| entry.path());
+        let gone = eventually(async || left().next().is_none().then_some(())).await;
+        assert!(gone.is_some(), "workspaces are left: {:?}", left().collect::<Vec<_>>());
     }
 
     /// The state of a job as the database has it.

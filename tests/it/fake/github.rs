@@ -61,6 +61,8 @@ struct Shared {
     model: Mutex<Model>,
     faults: Mutex<VecDeque<Planned>>,
     received: Mutex<Vec<Received>>,
+    /// Positions in `received` of requests that were carried out but never answered.
+    carried_out: Mutex<Vec<usize>>,
 }
 
 impl FakeGitHub {
@@ -73,6 +75,7 @@ impl FakeGitHub {
             model: Mutex::default(),
             faults: Mutex::default(),
             received: Mutex::default(),
+            carried_out: Mutex::default(),
         });
         let serving = tokio::spawn(accept(listener, Arc::clone(&shared)));
         Self { shared, serving }
@@ -136,6 +139,19 @@ impl FakeGitHub {
     /// The next request of this method whose path, without its query, ends like this goes wrong.
     pub(crate) fn fail_next_at(&self, method: &'static str, path_end: &str, fault: Fault) {
         self.shared.faults().push_back(Planned::at(method, path_end, fault));
+    }
+
+    /// How many requests were carried out without ever being answered ([`Fault::HangAfter`]).
+    pub(crate) fn carried_out_unanswered(&self) -> usize {
+        lock(&self.shared.carried_out).len()
+    }
+
+    /// How many requests of this method arrived whose path, without its query, ends like this.
+    pub(crate) fn count(&self, method: &str, path_end: &str) -> usize {
+        let meets = |request: &&Received| {
+            request.method == method && request.path.split('?').next().is_some_and(|path| path.ends_with(path_end))
+        };
+        lock(&self.shared.received).iter().filter(meets).count()
     }
 
     /// What arrived so far.
@@ -216,6 +232,11 @@ async fn receive(
         Some(Fault::DropAfter) => {
             respond(shared, method, uri, headers, &body).await;
             return Err(lost());
+        }
+        Some(Fault::HangAfter) => {
+            respond(shared, method, uri, headers, &body).await;
+            lock(&shared.carried_out).push(index);
+            std::future::pending().await
         }
         Some(fault) => fault.answer(),
     };

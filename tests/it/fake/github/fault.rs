@@ -31,6 +31,8 @@ pub(crate) enum Fault {
     DropAfter,
     /// No answer, ever; nothing is carried out.
     Hang,
+    /// The request is carried out, and there is no answer, ever.
+    HangAfter,
     /// An answer that arrives byte by byte without an end, so that no single read takes long; nothing is carried out.
     Drip,
 }
@@ -72,7 +74,9 @@ impl Fault {
                 api::problem(422, "Draft pull requests are not supported in this repository.").into_response()
             }
             Self::Drip => Response::new(Body::new(Drip(tokio::time::interval(Duration::from_millis(100))))),
-            Self::Drop | Self::DropAfter | Self::Hang => unreachable!("the connection deals with these"),
+            Self::Drop | Self::DropAfter | Self::Hang | Self::HangAfter => {
+                unreachable!("the connection deals with these")
+            }
         }
     }
 }
