@@ -1,4 +1,6 @@
 //! `kill -9` at any moment: accepted alerts and paid work are still there, and there is never a second pull request.
+//!
+//! Invariant: a crash is a SIGKILL of the real program at a moment that the test has seen arrive, never after a guessed time.
 
 use patchwright::job::{Job, JobId, Stage};
 use patchwright::outcome::Outcome;

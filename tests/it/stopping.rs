@@ -1,4 +1,6 @@
 //! SIGTERM, `jobs cancel` and `jobs retry`: what runs is ended or finished, and nothing is done twice.
+//!
+//! Invariant: the service is told as its users tell it, by signals and by commands of another process.
 
 use std::time::{Duration, Instant};
 
