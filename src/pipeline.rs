@@ -9,6 +9,8 @@ mod finish;
 pub mod journal;
 pub mod prepare;
 pub mod preview;
+mod saved;
+mod take;
 mod work;
 
 use std::path::PathBuf;

@@ -109,7 +109,8 @@ pub async fn run_claimed(seams: &Arc<Seams>, job: Job, lease: Lease, stop: &Canc
     let journal = Journal::new(Arc::clone(&seams.store), lease.clone(), Arc::clone(&seams.redactor));
     let desk = Desk { seams: Arc::clone(seams), job, lease: lease.clone(), journal, cancel: cancel.clone() };
 
-    let (mut told, mut heartbeat) = (None, Box::pin(heartbeat(seams, &lease)));
+    let asked = CancellationToken::new();
+    let (mut told, mut heartbeat) = (None, Box::pin(heartbeat(seams, &lease, &asked)));
     // A panic in a stage must end this run, not the worker.
     let mut run = tokio::spawn({
         let desk = desk.clone();
@@ -118,8 +119,12 @@ pub async fn run_claimed(seams: &Arc<Seams>, job: Job, lease: Lease, stop: &Canc
     let result = loop {
         tokio::select! {
             result = &mut run => break result,
-            reason = &mut heartbeat, if told.is_none() => {
-                told = Some(reason);
+            () = asked.cancelled(), if told.is_none() => {
+                told = Some(Told::ByPerson);
+                cancel.cancel();
+            }
+            () = &mut heartbeat, if told != Some(Told::LeaseLost) => {
+                told = Some(Told::LeaseLost);
                 cancel.cancel();
             }
         }
@@ -134,8 +139,8 @@ pub async fn run_claimed(seams: &Arc<Seams>, job: Job, lease: Lease, stop: &Canc
     }
 }
 
-/// Keeps the lease alive; returns when the run has to stop.
-async fn heartbeat(seams: &Seams, lease: &Lease) -> Told {
+/// Keeps the lease alive, also while a run that a person stopped winds down; returns when the lease is lost.
+async fn heartbeat(seams: &Seams, lease: &Lease, asked: &CancellationToken) {
     let length = seams.config.worker.lease.0;
     // Stop well before somebody else may start: a renewal that hangs must not keep us going.
     let margin = length / 4;
@@ -144,14 +149,18 @@ async fn heartbeat(seams: &Seams, lease: &Lease) -> Told {
         tokio::time::sleep(length / 5).await;
         let sent = tokio::time::Instant::now();
         match tokio::time::timeout_at(holds_until, seams.store.renew(lease, length)).await {
-            Ok(Ok(true)) => return Told::ByPerson,
-            Ok(Ok(false)) => holds_until = sent + length - margin,
-            Ok(Err(StoreError::LeaseLost(_))) => return Told::LeaseLost,
+            Ok(Ok(stop_wanted)) => {
+                holds_until = sent + length - margin;
+                if stop_wanted {
+                    asked.cancel();
+                }
+            }
+            Ok(Err(StoreError::LeaseLost(_))) => return,
             Ok(Err(error)) => tracing::warn!(job = lease.job.0, %error, "the lease could not be renewed"),
-            Err(_) => {}
+            Err(_) => tracing::warn!(job = lease.job.0, "the database did not renew the lease in time"),
         }
         if tokio::time::Instant::now() >= holds_until {
-            return Told::LeaseLost;
+            return;
         }
     }
 }

@@ -4,9 +4,8 @@
 
 use std::time::Duration;
 
-use super::finish::Tested;
 use super::prepare::{Evidence, Ground, Site};
-use super::work::{Changed, Fix};
+use super::saved::{Changed, Fix, Tested};
 use super::{Desk, Halt, Seams};
 use crate::agent::handback::Handback;
 use crate::alert::Alert;

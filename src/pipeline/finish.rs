@@ -3,31 +3,16 @@
 //! Invariant: what is tested is the commit that is published, in a fresh checkout; nothing is published whose tests do
 //! not pass.
 
-use serde::{Deserialize, Serialize};
-
 use super::prepare::{Evidence, Ground, Site};
-use super::work::{Changed, Fix};
+use super::saved::{Changed, Fix, Tested};
 use super::{Desk, Halt, bench, brief};
 use crate::alert::Reason;
 use crate::config::ProjectConfig;
 use crate::job::Stage;
 use crate::outcome::{Abstained, Opened, Outcome};
-use crate::proof::{self, Conclusion, TestRun, detect};
+use crate::proof::{self, Conclusion, detect};
 use crate::publish::{self, Publication, PublishError, Published};
 use crate::workspace::Workspace;
-
-/// The tests of one changed repository, before and after.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub(super) struct Tested {
-    /// `owner/name`.
-    pub(super) repository: String,
-    /// The commit with the change.
-    pub(super) commit: String,
-    /// On the code as it was.
-    pub(super) before: TestRun,
-    /// With the change.
-    pub(super) after: TestRun,
-}
 
 /// Runs the tests on every changed repository.
 pub(super) async fn proof(desk: &Desk, ground: &Ground, fix: &Fix) -> Result<Result<Vec<Tested>, Outcome>, Halt> {
@@ -175,7 +160,7 @@ impl From<PublishError> for Halt {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::proof::TestResult;
+    use crate::proof::{TestResult, TestRun};
 
     fn changed(commit: &str) -> Changed {
         Changed { repository: "a/b".into(), base: "0".into(), commit: commit.into(), changes: Vec::new() }

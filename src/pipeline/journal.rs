@@ -80,7 +80,7 @@ impl Journal {
     }
 
     async fn keep_output(self, stage: Stage, mut lines: mpsc::Receiver<String>) {
-        let mut kept = 0_usize;
+        let (mut kept, mut key_block) = (0_usize, KeyBlock::default());
         let mut batch = Vec::new();
         while let Some(first) = lines.recv().await {
             let deadline = tokio::time::Instant::now() + BATCH_TIME;
@@ -89,7 +89,12 @@ impl Journal {
                 batch.push(line);
             }
             let room = MOST_LINES.saturating_sub(kept);
-            let mut events: Vec<NewEvent> = batch.drain(..).take(room).map(|line| self.line(stage, &line)).collect();
+            let mut events: Vec<NewEvent> = batch
+                .drain(..)
+                .map(|line| if key_block.hides(&line) { KEY_LINE.to_owned() } else { line })
+                .take(room)
+                .map(|line| self.line(stage, &line))
+                .collect();
             kept += events.len();
             if room > 0 && kept >= MOST_LINES {
                 let text = Redacted::ours("[further output of this command is not kept here]");
@@ -107,5 +112,42 @@ impl Journal {
 
     fn line(&self, stage: Stage, line: &str) -> NewEvent {
         NewEvent { stage, kind: EventKind::Output, text: self.redactor.text(line) }
+    }
+}
+
+/// What stands in the place of a line of a private key.
+const KEY_LINE: &str = "[redacted:private-key]";
+
+/// Follows private keys through lines: a line from the middle of one has nothing that gives it away.
+#[derive(Debug, Default)]
+struct KeyBlock {
+    inside: bool,
+}
+
+impl KeyBlock {
+    /// Whether this next line is part of a private key (PEM, RFC 7468).
+    fn hides(&mut self, line: &str) -> bool {
+        let begins = line.contains("-----BEGIN ") && line.contains("PRIVATE KEY");
+        let hidden = self.inside || begins;
+        self.inside = hidden && !line.contains("-----END ");
+        hidden
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_line_of_a_private_key_is_hidden_and_the_next_is_not() {
+        let lines =
+            ["hello", "-----BEGIN RSA PRIVATE KEY-----", "MIIEow", "a3q==", "-----END RSA PRIVATE KEY-----", "bye"];
+        let mut block = KeyBlock::default();
+        assert_eq!(lines.map(|line| block.hides(line)), [false, true, true, true, true, false]);
+    }
+
+    #[test]
+    fn a_certificate_is_no_secret() {
+        assert!(!KeyBlock::default().hides("-----BEGIN CERTIFICATE-----"));
     }
 }

@@ -4,64 +4,20 @@
 //! later crash makes the agent run again.
 
 use super::prepare::{Evidence, Ground, Site, short};
+use super::saved::Fix;
+use super::take::{Tree, take_changes};
 use super::{Desk, Halt, bench, brief};
 use crate::agent::handback::{AgentVerdict, Handback};
 use crate::agent::{self, AgentRun, Places, profile};
-use crate::clock;
 use crate::config::AgentConfig;
 use crate::git::checkout;
-use crate::git::objects::{self, Change, CommitInfo, Rules, Snapshot, SnapshotError};
+use crate::git::objects::{self, Rules};
 use crate::job::Stage;
 use crate::outcome::{Abstained, Outcome};
 use crate::process::{Ended, Stop};
 use crate::prompt::folder;
 use crate::proof::{self, TestPlan, TestResult, TestRun, detect};
 use crate::workspace::Workspace;
-use serde::{Deserialize, Serialize};
-
-/// What the agent came up with, as objects in our mirrors.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub(super) struct Fix {
-    /// Name of the agent.
-    pub(super) agent: String,
-    /// How long it worked, in milliseconds.
-    pub(super) took_ms: u64,
-    /// What it handed back, if anything.
-    pub(super) handback: Option<Handback>,
-    /// The last part of its output, redacted.
-    pub(super) last_words: String,
-    /// The repositories that it changed, the project's own first.
-    pub(super) changed: Vec<Changed>,
-    /// How the tests of the project's own repository are run.
-    pub(super) plan: TestPlan,
-    /// Their result before the change.
-    pub(super) baseline: TestRun,
-}
-
-/// A changed repository.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub(super) struct Changed {
-    /// `owner/name`.
-    pub(super) repository: String,
-    /// The commit before the change.
-    pub(super) base: String,
-    /// The commit with the change, pinned in our mirror.
-    pub(super) commit: String,
-    /// The files.
-    pub(super) changes: Vec<Change>,
-}
-
-/// Most bytes of all changed files together.
-const MOST_BYTES: u64 = 64 << 20;
-
-/// A checkout that the agent may change.
-struct Tree<'a> {
-    site: &'a Site,
-    base: String,
-    dir: std::path::PathBuf,
-    /// The tree after our own setup, before the agent; its difference to the base is not the agent's.
-    before: Snapshot,
-}
 
 /// From the evidence to the agent's change.
 pub(super) async fn fix(desk: &Desk, ground: &Ground, evidence: &Evidence) -> Result<Result<Fix, Outcome>, Halt> {
@@ -303,69 +259,4 @@ async fn judge(desk: &Desk, run: &AgentRun) -> Result<Result<Option<Handback>, A
         return Ok(Err(Abstained::NoFix { diagnosis }));
     }
     Ok(Ok(handback))
-}
-
-/// Reads every tree as objects and commits what the agent changed in it.
-async fn take_changes(
-    desk: &Desk,
-    agent: &str,
-    evidence: &Evidence,
-    handback: Option<&Handback>,
-    trees: &[Tree<'_>],
-) -> Result<Result<Vec<Changed>, Abstained>, Halt> {
-    let settings = &desk.seams.config.git;
-    let mut changed = Vec::new();
-    for tree in trees {
-        let mirror = &tree.site.mirror;
-        let leave_out = tree.before.left_out.clone();
-        let rules = Rules { leave_out, ..Rules::strict(settings.max_file.0, settings.max_files, MOST_BYTES) };
-        let taken = async {
-            let after = objects::snapshot(mirror, &tree.before.tree, &tree.dir, &rules).await?;
-            objects::between(mirror, &tree.before.tree, &after.tree, &tree.base).await
-        };
-        let applied = match taken.await {
-            Ok(applied) => applied,
-            Err(SnapshotError::Refused(refusal)) => {
-                return Ok(Err(Abstained::Unpublishable { what: format!("{}: {refusal}", tree.site.id) }));
-            }
-            Err(SnapshotError::Failed(error)) => return Err(error.into()),
-        };
-        let changes = objects::changes(mirror, &tree.base, &applied.tree).await?;
-        if changes.is_empty() {
-            continue;
-        }
-        if let Some(what) = holds_a_secret(desk, tree, &applied.tree, &changes).await? {
-            return Ok(Err(Abstained::Unpublishable { what: format!("{}: {what}", tree.site.id) }));
-        }
-        let text = brief::commit_message(&desk.seams, desk.job.id, agent, evidence, handback)?;
-        let info = CommitInfo {
-            author_name: settings.author_name.clone(),
-            author_email: settings.author_email.clone(),
-            message: text.into_inner(),
-            at: clock::now(),
-        };
-        let commit = objects::commit(mirror, &applied.tree, &tree.base, &info).await?;
-        objects::pin(mirror, &commit, &format!("refs/patchwright/job-{}/run-{}", desk.job.id, desk.lease.fence))
-            .await?;
-        let changes = objects::changes(mirror, &tree.base, &commit).await?;
-        let text = format!("{}: {} files changed, kept as commit {}", tree.site.id, changes.len(), short(&commit));
-        desk.journal.note(Stage::Agent, &text).await?;
-        changed.push(Changed { repository: tree.site.id.to_string(), base: tree.base.clone(), commit, changes });
-    }
-    Ok(Ok(changed))
-}
-
-/// Whether one of our own secrets, or one that the agent was given, is in what would be pushed.
-async fn holds_a_secret(desk: &Desk, tree: &Tree<'_>, to: &str, changes: &[Change]) -> Result<Option<String>, Halt> {
-    let (mirror, redactor) = (&tree.site.mirror, &desk.seams.redactor);
-    let most = usize::try_from(MOST_BYTES).unwrap_or(usize::MAX);
-    for change in changes {
-        let content = objects::read_file(mirror, to, &change.path, most).await?.unwrap_or_default();
-        if redactor.knows_one_in(&content) || redactor.knows_one_in(change.path.as_bytes()) {
-            return Ok(Some(format!("`{}` holds a secret of this service or its agent", change.path)));
-        }
-    }
-    // Targets of links are in no file, but in the diff.
-    let diff = objects::diff(mirror, &tree.base, to, most).await?;
-    Ok(redactor.knows_one_in(diff.as_bytes()).then(|| "it holds a secret of this service or its agent".to_owned()))
 }

@@ -1,0 +1,137 @@
+//! Takes what the agent changed, as commits in our mirrors.
+//!
+//! Invariant: nothing gets further that could not be published: what a tree cannot hold, what would run before it is
+//! reviewed, and secrets of ours.
+
+use std::path::PathBuf;
+
+use super::prepare::{Evidence, Site, short};
+use super::saved::Changed;
+use super::{Desk, Halt, brief};
+use crate::agent::handback::Handback;
+use crate::clock;
+use crate::git::objects::{self, Change, CommitInfo, Rules, Snapshot, SnapshotError};
+use crate::job::Stage;
+use crate::outcome::Abstained;
+
+/// Most bytes of all changed files together.
+const MOST_BYTES: u64 = 64 << 20;
+
+/// A checkout that the agent may change.
+pub(super) struct Tree<'a> {
+    pub(super) site: &'a Site,
+    pub(super) base: String,
+    pub(super) dir: PathBuf,
+    /// The tree after our own setup, before the agent; its difference to the base is not the agent's.
+    pub(super) before: Snapshot,
+}
+
+/// Reads every tree as objects and commits what the agent changed in it.
+pub(super) async fn take_changes(
+    desk: &Desk,
+    agent: &str,
+    evidence: &Evidence,
+    handback: Option<&Handback>,
+    trees: &[Tree<'_>],
+) -> Result<Result<Vec<Changed>, Abstained>, Halt> {
+    let settings = &desk.seams.config.git;
+    let mut changed = Vec::new();
+    for tree in trees {
+        let mirror = &tree.site.mirror;
+        let leave_out = tree.before.left_out.clone();
+        let rules = Rules { leave_out, ..Rules::strict(settings.max_file.0, settings.max_files, MOST_BYTES) };
+        let taken = async {
+            let after = objects::snapshot(mirror, &tree.before.tree, &tree.dir, &rules).await?;
+            objects::between(mirror, &tree.before.tree, &after.tree, &tree.base).await
+        };
+        let applied = match taken.await {
+            Ok(applied) => applied,
+            Err(SnapshotError::Refused(refusal)) => {
+                return Ok(Err(Abstained::Unpublishable { what: format!("{}: {refusal}", tree.site.id) }));
+            }
+            Err(SnapshotError::Failed(error)) => return Err(error.into()),
+        };
+        let changes = objects::changes(mirror, &tree.base, &applied.tree).await?;
+        if changes.is_empty() {
+            continue;
+        }
+        let refused = match runs_before_review(&changes) {
+            Some(what) => Some(what),
+            None => holds_a_secret(desk, tree, &applied.tree, &changes).await?,
+        };
+        if let Some(what) = refused {
+            return Ok(Err(Abstained::Unpublishable { what: format!("{}: {what}", tree.site.id) }));
+        }
+        let text = brief::commit_message(&desk.seams, desk.job.id, agent, evidence, handback)?;
+        let info = CommitInfo {
+            author_name: settings.author_name.clone(),
+            author_email: settings.author_email.clone(),
+            message: text.into_inner(),
+            at: clock::now(),
+        };
+        let commit = objects::commit(mirror, &applied.tree, &tree.base, &info).await?;
+        objects::pin(mirror, &commit, &format!("refs/patchwright/job-{}/run-{}", desk.job.id, desk.lease.fence))
+            .await?;
+        let text = format!("{}: {} files changed, kept as commit {}", tree.site.id, changes.len(), short(&commit));
+        desk.journal.note(Stage::Agent, &text).await?;
+        changed.push(Changed { repository: tree.site.id.to_string(), base: tree.base.clone(), commit, changes });
+    }
+    Ok(Ok(changed))
+}
+
+/// Where forges keep what they run as soon as a branch is pushed, with the repository's secrets.
+const CI_CONFIGURATION: [&str; 6] = [
+    ".github/workflows/",
+    ".github/actions/",
+    ".gitlab-ci.yml",
+    ".gitea/workflows/",
+    ".forgejo/workflows/",
+    ".circleci/",
+];
+
+/// A draft waits for a person, but what a push starts does not.
+fn runs_before_review(changes: &[Change]) -> Option<String> {
+    let is_ci = |path: &str| CI_CONFIGURATION.iter().any(|start| path.to_ascii_lowercase().starts_with(start));
+    let path = changes.iter().map(|change| change.path.as_str()).find(|path| is_ci(path))?;
+    Some(format!(
+        "`{path}` is configuration of CI, which would run with the repository's secrets before anybody reviewed it"
+    ))
+}
+
+/// Whether one of our own secrets, or one that the agent was given, is in what would be pushed.
+async fn holds_a_secret(desk: &Desk, tree: &Tree<'_>, to: &str, changes: &[Change]) -> Result<Option<String>, Halt> {
+    let (mirror, redactor) = (&tree.site.mirror, &desk.seams.redactor);
+    let most = usize::try_from(MOST_BYTES).unwrap_or(usize::MAX);
+    for change in changes {
+        let content = objects::read_file(mirror, to, &change.path, most).await?.unwrap_or_default();
+        if redactor.knows_one_in(&content) || redactor.knows_one_in(change.path.as_bytes()) {
+            return Ok(Some(format!("`{}` holds a secret of this service or its agent", change.path)));
+        }
+    }
+    // Targets of links are in no file, but in the diff.
+    let diff = objects::diff(mirror, &tree.base, to, most).await?;
+    Ok(redactor.knows_one_in(diff.as_bytes()).then(|| "it holds a secret of this service or its agent".to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::git::objects::ChangeKind;
+
+    fn change(path: &str) -> Change {
+        Change { path: path.into(), kind: ChangeKind::Modified, binary: false, added: 1, removed: 0 }
+    }
+
+    #[test]
+    fn a_change_of_what_a_push_starts_is_named() {
+        for path in [".github/workflows/ci.yml", ".GitHub/Workflows/x.yml", ".gitlab-ci.yml", ".circleci/config.yml"] {
+            let what = runs_before_review(&[change("src/app.rs"), change(path)]).unwrap();
+            assert!(what.contains(path), "{what}");
+        }
+    }
+
+    #[test]
+    fn other_files_of_the_forge_may_change() {
+        assert_eq!(runs_before_review(&[change(".github/ISSUE_TEMPLATE/bug.md"), change("docs/.gitlab-ci.yml")]), None);
+    }
+}
