@@ -1,6 +1,6 @@
 //! The store in one SQLite file, for a service that runs on one machine.
 //!
-//! Invariant: every write goes through [`SqliteStore::write`], one transaction at a time, and is whole or absent.
+//! Invariant: every write goes through `SqliteStore::write`, one transaction at a time, and is whole or absent.
 
 mod attempts;
 mod claims;
