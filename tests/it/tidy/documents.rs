@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use regex::Regex;
 
-use super::files::root;
+use super::files::{root, tree};
 use super::verdict::{Breach, Rule};
 
 /// A document, and its folder within the package.
@@ -72,6 +72,21 @@ impl Document {
         path
     }
 
+    /// Tests named in the last column of the document's tables that are not in `source`.
+    fn unknown_tests(&self, source: &str) -> Vec<Breach> {
+        let last_column = Regex::new(r"\| `([a-z0-9_]+)` \|$").unwrap();
+        let known = |test: &str| Regex::new(&format!(r"\bfn {test}\b|^ +{test}$")).unwrap().is_match(source);
+        let rows =
+            self.text.lines().enumerate().filter_map(|(number, line)| Some((number, last_column.captures(line)?)));
+        let unknown = rows.filter(|(_, row)| !known(&row[1]));
+        let breach = |(number, row): (usize, regex::Captures<'_>)| Breach {
+            file: self.path.clone(),
+            line: number + 1,
+            what: format!("there is no test `{}`", &row[1]),
+        };
+        unknown.map(breach).collect()
+    }
+
     /// Modules that the document does not name as `module`, `module.rs` or `module/…`.
     fn unmentioned(&self, modules: &[&str]) -> Vec<Breach> {
         let named = |module: &str| Regex::new(&format!(r"\b{module}(?:\.rs\b|/|`)")).unwrap().is_match(&self.text);
@@ -102,6 +117,22 @@ fn every_relative_link_in_the_documents_leads_to_a_file() {
     let dead = documents.iter().flat_map(|document| document.dead_links(exists));
     Rule::new("relative links lead to a file of the package", "a reader who is sent nowhere stops reading")
         .hold(dead.collect());
+}
+
+#[test]
+fn every_wall_of_the_security_page_has_the_test_that_it_names() {
+    let source: String = ["src", "tests"].into_iter().flat_map(tree).map(|file| file.text).collect();
+    let page = Document::read("SECURITY.md").unwrap();
+    assert!(page.text.matches("` |\n").count() > 20, "the tables of SECURITY.md are not read");
+    Rule::new("the security page names tests that are there", "a wall without a test may be gone")
+        .hold(page.unknown_tests(&source));
+}
+
+#[test]
+fn a_test_that_is_gone_is_noticed() {
+    let page = document("S.md", "| a | b | `c.rs` | `it_holds` |\n| a | b | `c.rs` | `it_does_not` |");
+    let lines: Vec<usize> = page.unknown_tests("fn it_holds() {}").iter().map(|breach| breach.line).collect();
+    assert_eq!(lines, [2]);
 }
 
 #[test]
