@@ -60,7 +60,12 @@ fn refused(doing: &str, summary: &str, stderr: &str) -> GitError {
     let said: Vec<&str> = stderr.lines().filter_map(|line| line.strip_prefix("remote:")).map(str::trim).collect();
     let said = said.join("\n").trim().to_owned();
     let colon = if said.is_empty() { "" } else { ": " };
-    GitError::Rejected { what: format!("cannot {doing}: the forge refuses it, {summary}{colon}{said}") }
+    GitError::Rejected {
+        what: format!(
+            "cannot {doing}: the forge refuses it, {summary}; if a rule protects the branch, let the token push it or set \
+             another `git.branch_prefix`{colon}{said}"
+        ),
+    }
 }
 
 /// The status of one branch in the output of `git push --porcelain`: a flag and a summary (git-push(1), OUTPUT).
