@@ -9,6 +9,7 @@
 
 mod fake;
 
+mod agents;
 mod attacks;
 mod config;
 mod demo;

@@ -50,8 +50,12 @@ echo "the agent is done"
 /// A service that is being described.
 #[derive(Debug)]
 pub(crate) struct Described {
-    agent: String,
-    tests: String,
+    /// The agent's command, as TOML.
+    command: String,
+    agent_keys: String,
+    /// The project's `test` key, as TOML.
+    test: String,
+    files: Vec<(String, String)>,
     config: String,
     project: String,
     environment: Vec<(String, String)>,
@@ -88,10 +92,15 @@ impl Running {
         &self.address
     }
 
+    /// Its process.
+    pub(crate) fn pid(&self) -> Pid {
+        let id = self.child.id().expect("the service runs");
+        Pid::from_raw(i32::try_from(id).unwrap()).unwrap()
+    }
+
     /// Sends a signal to it.
     pub(crate) fn signal(&self, signal: Signal) {
-        let id = self.child.id().expect("the service runs");
-        kill_process(Pid::from_raw(i32::try_from(id).unwrap()).unwrap(), signal).unwrap();
+        kill_process(self.pid(), signal).unwrap();
     }
 }
 
@@ -106,8 +115,10 @@ impl Described {
     /// A service whose agent is this shell script; on the directory forge, without Sentry's API.
     pub(crate) fn with_agent(script: &str) -> Self {
         Self {
-            agent: script.to_owned(),
-            tests: "sh tests/run.sh".to_owned(),
+            command: format!("[\"sh\", \"-c\", {}]", toml_string(script)),
+            agent_keys: String::new(),
+            test: "test = \"sh tests/run.sh\"".to_owned(),
+            files: Vec::new(),
             config: String::new(),
             project: String::new(),
             environment: Vec::new(),
@@ -130,7 +141,32 @@ impl Described {
 
     /// Another command as the project's tests.
     pub(crate) fn tests(mut self, command: &str) -> Self {
-        command.clone_into(&mut self.tests);
+        self.test = format!("test = {}", toml_string(command));
+        self
+    }
+
+    /// Another command as the agent, as a TOML array.
+    pub(crate) fn command(mut self, toml: &str) -> Self {
+        toml.clone_into(&mut self.command);
+        self
+    }
+
+    /// More keys of the agent.
+    pub(crate) fn agent_keys(mut self, toml: &str) -> Self {
+        self.agent_keys.push_str(toml);
+        self.agent_keys.push('\n');
+        self
+    }
+
+    /// The operator names no test command.
+    pub(crate) fn without_test(mut self) -> Self {
+        self.test.clear();
+        self
+    }
+
+    /// One more file at the head of the sample repository.
+    pub(crate) fn file(mut self, path: &str, content: &str) -> Self {
+        self.files.push((path.to_owned(), content.to_owned()));
         self
     }
 
@@ -163,8 +199,14 @@ impl Described {
         repo.commit("Divide", &[("app.sh", "echo $(($1 / $2))\n"), ("tests/run.sh", TESTS)]);
         repo.commit("Say what it does", &[("app.sh", APP)]);
 
-        let mut environment = self.environment;
-        environment.push(("PATH".into(), std::env::var("PATH").unwrap_or_default()));
+        if !self.files.is_empty() {
+            let files: Vec<(&str, &str)> =
+                self.files.iter().map(|(path, content)| (path.as_str(), content.as_str())).collect();
+            repo.commit("More files", &files);
+        }
+
+        // The later value of a name wins, so that a test may choose its own.
+        let mut environment = vec![("PATH".to_owned(), std::env::var("PATH").unwrap_or_default())];
         environment.push(("SENTRY_WEBHOOK_SECRET".into(), SECRET.into()));
         let github = if self.on_github { Some(FakeGitHub::start().await) } else { None };
         let forge_table = match &github {
@@ -181,15 +223,18 @@ impl Described {
             format!("url = \"{}\"\n", sentry.url())
         });
         let data = toml_string(&folder.path().join("data").display().to_string());
-        let (agent, tests) = (toml_string(&self.agent), toml_string(&self.tests));
         let text = format!(
             "data_dir = {data}\n[server]\nlisten = \"127.0.0.1:0\"\n[sentry]\norg = \"acme\"\n{}[forge]\n{forge_table}\
-             [agents.test]\ncommand = [\"sh\", \"-c\", {agent}]\n{}\n[[project]]\nsentry = \"web\"\n\
-             repository = \"acme/web\"\ntest = {tests}\nagent = \"test\"\n{}",
+             [agents.test]\ncommand = {}\n{}\n{}\n[[project]]\nsentry = \"web\"\n\
+             repository = \"acme/web\"\n{}\nagent = \"test\"\n{}",
             sentry_url.unwrap_or_default(),
+            self.command,
+            self.agent_keys,
             self.config,
+            self.test,
             self.project
         );
+        environment.extend(self.environment);
         std::fs::write(folder.path().join("patchwright.toml"), text).unwrap();
         Service { folder, environment, running: None, repo, github, sentry }
     }
@@ -218,7 +263,54 @@ impl Service {
         self.folder().join("data/patchwright.db")
     }
 
-    fn command(&self, args: &[&str]) -> Command {
+    fn log_file(&self) -> PathBuf {
+        self.folder().join("service.log")
+    }
+
+    /// What the service has logged so far.
+    pub(crate) fn log(&self) -> String {
+        std::fs::read_to_string(self.log_file()).unwrap_or_default()
+    }
+
+    /// Sends an alert for an issue, waits for the end of its job, and checks that the run has left nothing.
+    pub(crate) async fn work(&self, issue: &str) -> Job {
+        let answer = self.post("event_alert", &alert(issue, "rule")).await;
+        let job = self.done(answer.job()).await;
+        self.nothing_left().await;
+        job
+    }
+
+    /// Checks that no process and no workspace of a run is left.
+    pub(crate) async fn nothing_left(&self) {
+        assert_eq!(self.processes(), Vec::<String>::new());
+        let work = self.folder().join("data/work");
+        let gone = eventually(async || std::fs::read_dir(&work).ok()?.next().is_none().then_some(()));
+        assert!(!work.exists() || gone.await.is_some(), "a workspace is left in {}", work.display());
+    }
+
+    /// The processes that work below the service's folder or name it, other than the service itself.
+    fn processes(&self) -> Vec<String> {
+        let folder = self.folder().as_os_str().as_encoded_bytes();
+        let known = [self.running.as_ref().and_then(|running| running.child.id()), Some(std::process::id())];
+        let names_us = |text: &[u8]| text.windows(folder.len()).any(|part| part == folder);
+        let mut found = Vec::new();
+        for entry in std::fs::read_dir("/proc").unwrap().flatten() {
+            let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else { continue };
+            if known.contains(&Some(pid)) {
+                continue;
+            }
+            let read = |name: &str| std::fs::read(entry.path().join(name)).unwrap_or_default();
+            let folder = std::fs::read_link(entry.path().join("cwd")).unwrap_or_default();
+            let argv = read("cmdline");
+            if names_us(&read("environ")) || names_us(&argv) || names_us(folder.as_os_str().as_encoded_bytes()) {
+                found.push(format!("{pid}: {}", String::from_utf8_lossy(&argv).replace('\0', " ")));
+            }
+        }
+        found
+    }
+
+    /// One of the program's commands, as a user starts it.
+    pub(crate) fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_patchwright"));
         command
             .args(args)
@@ -247,10 +339,11 @@ impl Service {
     /// As [`Service::spawn`], with further arguments.
     pub(crate) async fn spawn_with(&self, args: &[&str]) -> Running {
         let args = [&["serve"], args].concat();
-        let mut child = self.command(&args).stdout(Stdio::piped()).stderr(Stdio::inherit()).spawn().unwrap();
+        let log = std::fs::File::options().create(true).append(true).open(self.log_file()).unwrap();
+        let mut child = self.command(&args).stdout(Stdio::piped()).stderr(log).spawn().unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let first = tokio::time::timeout(DEADLINE, lines.next_line()).await.expect("it says where it listens").unwrap();
-        let first = first.expect("it starts");
+        let first = first.unwrap_or_else(|| panic!("it does not start:\n{}", self.log()));
         let rest = first.split("http://").nth(1).unwrap_or_else(|| panic!("unexpected line: {first}"));
         let address = rest.split(';').next().unwrap().to_owned();
         Running { child, address }
@@ -367,6 +460,11 @@ impl Service {
             events.iter().any(|event| event.kind == EventKind::Stage && event.stage == stage).then_some(())
         });
         assert!(entered.await.is_some(), "job {job} did not reach {stage}:\n{}", self.history(job).await);
+    }
+
+    /// The body of one of the directory forge's pull requests.
+    pub(crate) fn pull_request_body(&self, number: u64) -> String {
+        std::fs::read_to_string(self.folder().join(format!("forge/acme/web.pulls/{number}.md"))).unwrap()
     }
 
     /// The directory forge's pull requests, read from its files.
