@@ -19,6 +19,7 @@ mod forge_github;
 mod git;
 mod held;
 mod intake;
+mod outside;
 mod process;
 mod prompt;
 mod redact;
