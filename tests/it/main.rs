@@ -11,6 +11,7 @@ mod fake;
 
 mod agents;
 mod attacks;
+mod commands;
 mod config;
 mod demo;
 mod end_to_end;
