@@ -12,7 +12,7 @@ mod view;
 use patchwright::job::Job;
 use patchwright::outcome::Outcome;
 
-use crate::service::{Described, FIXER, Service};
+use crate::program::{Described, FIXER, Service};
 
 /// Works on one issue that must end without a pull request; answers the job's sentence.
 async fn refused(described: Described) -> String {

@@ -10,7 +10,7 @@ use std::process::{Output, Stdio};
 use patchwright::job::{JobId, State};
 use serde_json::Value;
 
-use crate::service::{Described, FIXER, Service, alert};
+use crate::program::{Described, FIXER, Service, alert};
 
 /// Exit code, standard output, standard error.
 fn seen(output: &Output) -> (i32, String, String) {

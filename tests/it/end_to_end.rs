@@ -3,7 +3,7 @@
 use patchwright::outcome::{Abstained, Ignored, Outcome};
 
 use crate::fake::github::State;
-use crate::service::{Described, FIXER, alert};
+use crate::program::{Described, FIXER, alert};
 
 #[tokio::test]
 async fn a_signed_alert_ends_as_a_draft_pull_request_on_github() {
@@ -118,7 +118,7 @@ async fn a_fresh_retry_brings_branch_and_text_of_the_same_pull_request_up_to_dat
     assert!(first[0].body.contains("fix number 1"), "{}", first[0].body);
 
     assert!(service.run(&["jobs", "retry", &job.to_string(), "--fresh"]).await.status.success());
-    let second = crate::service::eventually(async || {
+    let second = crate::program::eventually(async || {
         let pulls = service.github.as_ref().unwrap().pulls("acme/web");
         pulls[0].body.contains("fix number 2").then_some(pulls)
     });

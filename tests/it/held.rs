@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use tempfile::TempDir;
 
-use crate::service::{FIXER, eventually};
+use crate::program::{FIXER, eventually};
 
 /// A folder outside of all workspaces in which commands leave notes and wait for a word.
 pub(crate) struct Held {

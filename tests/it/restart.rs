@@ -10,7 +10,7 @@ use rustix::process::Signal;
 use crate::fake::github::Fault;
 use crate::fake::sentry;
 use crate::held::Held;
-use crate::service::{Described, FIXER, Running, Service, alert, eventually};
+use crate::program::{Described, FIXER, Running, Service, alert, eventually};
 
 /// The shortest lease that the configuration allows.
 const LEASE: &str = "[worker]\nlease = \"3s\"";

@@ -12,7 +12,7 @@ use tokio::net::TcpStream;
 
 use crate::fake::github::Fault;
 use crate::held::Held;
-use crate::service::{Described, SECRET, Service, alert, eventually};
+use crate::program::{Described, SECRET, Service, alert, eventually};
 
 async fn posted(service: &Service, issue: &str) -> JobId {
     let answer = service.post("event_alert", &alert(issue, "rule")).await;

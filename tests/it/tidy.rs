@@ -159,14 +159,7 @@ fn every_module_has_a_name_that_says_something() {
     let rule = Rule {
         says: "no module is called utils, helpers, common, manager, service or types",
         why: "everything fits such a name, so everything ends up there",
-        exceptions: &[
-            Exception {
-                file: "tests/it/service.rs",
-                count: 1,
-                reason: "it is about the running service, as the end-to-end tests start it",
-            },
-            Exception { file: "tests/it/main.rs", count: 1, reason: "the line that names tests/it/service.rs" },
-        ],
+        exceptions: &[],
     };
     rule.hold(everywhere(patterns::names));
 }

@@ -10,7 +10,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
 use crate::fake::sentry;
-use crate::service::{Described, FIXER, SECRET};
+use crate::program::{Described, FIXER, SECRET};
 
 /// The files below a folder that hold one of the texts.
 fn holding(folder: &Path, texts: &[String]) -> Vec<String> {

@@ -6,7 +6,7 @@ use patchwright::job::Stage;
 use patchwright::outcome::Outcome;
 
 use super::{fixer_before, published, refused};
-use crate::service::Described;
+use crate::program::Described;
 
 fn limited(script: &str, limit: &str) -> Described {
     Described::with_agent(script).config(&format!("[limits.agent]\n{limit}"))

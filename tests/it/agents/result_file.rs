@@ -3,7 +3,7 @@
 //! Invariant: the verdict decides only towards caution: a broken result file never makes a pull request, and never hides one.
 
 use super::{fixer_after, fixer_before, published, refused};
-use crate::service::Described;
+use crate::program::Described;
 
 #[tokio::test]
 async fn an_agent_that_changes_nothing_ends_without_a_pull_request_and_with_its_words() {

@@ -4,7 +4,7 @@
 //! ever runs on our side.
 
 use super::{fixer_after, fixer_before, published, published_files, refused};
-use crate::service::{APP, Described, Service};
+use crate::program::{APP, Described, Service};
 
 /// The published commit has our author, the base as its only parent, and the fix in it.
 fn is_our_commit(service: &Service) {

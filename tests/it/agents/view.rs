@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 
 use super::published;
-use crate::service::{Described, FIXER};
+use crate::program::{Described, FIXER};
 
 #[tokio::test]
 async fn the_environment_is_the_allow_list_and_nothing_else() {
@@ -51,7 +51,7 @@ async fn placeholders_are_filled_and_a_prompt_by_file_leaves_standard_input_empt
     let command = format!(
         "[\"sh\", \"-c\", {}, \"agent\", \"{{prompt_file}}\", \"{{workspace}}\", \"--ctx={{context_dir}}\", \
          \"{{result_file}}\"]",
-        crate::service::toml_string(&script)
+        crate::program::toml_string(&script)
     );
     published(Described::with_agent("").command(&command).agent_keys("prompt = \"file\"")).await;
     assert_eq!(std::fs::read(out.path().join("stdin")).unwrap(), b"");

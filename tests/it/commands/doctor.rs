@@ -5,7 +5,7 @@
 use std::process::{Output, Stdio};
 
 use super::seen;
-use crate::service::{Described, FIXER, Service};
+use crate::program::{Described, FIXER, Service};
 
 async fn healthy() -> Service {
     let service = Described::with_agent(FIXER).on_github().with_sentry().prepare().await;
@@ -35,7 +35,7 @@ async fn all_is_well() {
         out.contains("0 to mend") && out.contains("patchwright-bot") && out.contains("default branch `main`"),
         "{out}"
     );
-    for secret in [service.github.as_ref().unwrap().token(), crate::fake::sentry::TOKEN, crate::service::SECRET] {
+    for secret in [service.github.as_ref().unwrap().token(), crate::fake::sentry::TOKEN, crate::program::SECRET] {
         assert!(!out.contains(secret) && !error.contains(secret), "{out}");
     }
 }

@@ -5,7 +5,7 @@
 use patchwright::outcome::{Abstained, Outcome};
 
 use crate::git::fixture::Repo;
-use crate::service::{Described, FIXER, Service};
+use crate::program::{Described, FIXER, Service};
 
 async fn opened(described: Described) -> (Service, String) {
     let service = described.start().await;
@@ -89,7 +89,7 @@ async fn the_failing_releases_commit_is_worked_on_where_it_is_asked_for() {
     let release = service.repo.tip("main").unwrap();
     service.repo.commit("Unrelated and later", &[("later.txt", "later\n")]);
     service.start().await;
-    let mut alert = crate::service::alert("1", "rule");
+    let mut alert = crate::program::alert("1", "rule");
     alert["data"]["event"]["release"] = format!("web@{release}").into();
     let job = service.done(service.post("event_alert", &alert).await.job()).await;
     let history = service.history(job.id).await;

@@ -6,7 +6,7 @@ use patchwright::job::{Job, JobId, Stage};
 use patchwright::outcome::{Abstained, Outcome};
 
 use crate::fake::github::{FakeGitHub, Fault};
-use crate::service::{Described, FIXER, Service};
+use crate::program::{Described, FIXER, Service};
 
 async fn on_github() -> Service {
     Described::with_agent(FIXER).on_github().start().await

@@ -9,7 +9,7 @@ use serde_json::json;
 use tempfile::TempDir;
 
 use crate::fake::sentry::{Fault, TOKEN};
-use crate::service::{Described, FIXER, Service, alert};
+use crate::program::{Described, FIXER, Service, alert};
 
 /// An agent that copies its prompt and its context folder out before it works.
 fn copying(out: &TempDir) -> Described {
