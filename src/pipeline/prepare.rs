@@ -220,7 +220,7 @@ pub async fn evidence(desk: &Desk, ground: &Ground) -> Result<Result<Evidence, O
 /// # Errors
 /// Where the tracker asks us to wait or the repository cannot be read.
 pub async fn gather(seams: &Seams, alert: &Alert, deliveries: &[Delivery], ground: &Ground) -> Result<Evidence, Halt> {
-    let FromTracker { alert, issue, event, trace, suspects, release_commit } =
+    let FromTracker { mut alert, issue, event, trace, suspects, release_commit } =
         context::from_tracker(&seams.sentry, alert, deliveries).await?;
     let base = choose_base(ground, release_commit.as_deref()).await?;
     let (mirror, commit) = (&ground.home.mirror, base.commit.as_str());
@@ -236,6 +236,7 @@ pub async fn gather(seams: &Seams, alert: &Alert, deliveries: &[Delivery], groun
     let suspects = suspects::join(mirror, commit, &located, suspects).await;
     // What an event says of people is masked; authors of commits stay, since reviewers need them.
     let (issue, event, trace) = without_people(seams, &(issue, event, trace))?;
+    alert.title = seams.redactor.personal(&alert.title).into_inner();
     let context = Context { alert, issue, event, trace, suspects, code };
     let context = seams.redactor.data(&context).map_err(unreadable)?;
     Ok(Evidence { context, base })

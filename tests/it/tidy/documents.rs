@@ -129,6 +129,18 @@ fn every_wall_of_the_security_page_has_the_test_that_it_names() {
 }
 
 #[test]
+fn the_program_needs_no_openssl() {
+    let lock = Document::read("Cargo.lock").unwrap().text;
+    assert!(lock.contains("name = \"rustls\""), "the lock file is not read");
+    for package in ["openssl-sys", "openssl", "native-tls"] {
+        assert!(
+            !lock.contains(&format!("name = \"{package}\"\n")),
+            "{package} came into Cargo.lock; TLS is rustls here"
+        );
+    }
+}
+
+#[test]
 fn a_test_that_is_gone_is_noticed() {
     let page = document("S.md", "| a | b | `c.rs` | `it_holds` |\n| a | b | `c.rs` | `it_does_not` |");
     let lines: Vec<usize> = page.unknown_tests("fn it_holds() {}").iter().map(|breach| breach.line).collect();
