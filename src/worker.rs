@@ -208,11 +208,13 @@ impl Ending {
     }
 }
 
-/// The pause after so many runs: 30 seconds, 2 minutes, 8 minutes, half an hour. All tries of a job together must outlast
-/// an ordinary outage of a forge.
+/// The least pause after so many runs: after the first one as long as was asked for (30 seconds where nobody asked), then 2
+/// minutes, 8 minutes, half an hour. All tries of a job together must outlast an ordinary outage of a forge.
 fn pause_after(runs: i64) -> TimeDelta {
-    let earlier = u32::try_from(runs.saturating_sub(1).clamp(0, 3)).unwrap_or_default();
-    TimeDelta::seconds(30 * 4_i64.pow(earlier))
+    match u32::try_from(runs.saturating_sub(1).clamp(0, 3)).unwrap_or_default() {
+        0 => TimeDelta::zero(),
+        earlier => TimeDelta::seconds(30 * 4_i64.pow(earlier)),
+    }
 }
 
 /// Writes down how a run ended.
@@ -327,8 +329,9 @@ mod tests {
             Ending::Back { at, counts: true, .. } => at.timestamp(),
             other => panic!("{other:?}"),
         };
-        assert_eq!([1, 2, 3, 4, 8].map(|made| seconds(made, 0)), [30, 120, 480, 1920, 1920]);
-        assert_eq!(seconds(1, 3_600), 3_600);
+        assert_eq!([1, 2, 3, 4, 8].map(|made| seconds(made, 30)), [30, 120, 480, 1920, 1920]);
+        assert_eq!([1, 8].map(|made| seconds(made, 3_600)), [3_600, 3_600]);
+        assert_eq!(seconds(1, 1), 1, "a rate limit that ends in a second is not waited out for longer");
     }
 
     #[test]
