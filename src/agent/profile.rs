@@ -71,6 +71,14 @@ mod tests {
     }
 
     #[test]
+    fn an_agent_that_holds_itself_to_folders_may_write_its_result() {
+        let profiles = built_in().unwrap();
+        for name in ["claude", "codex", "gemini", "copilot"] {
+            assert!(profiles[name].command.iter().any(|part| part == "{workspace}/../out"), "{name}");
+        }
+    }
+
+    #[test]
     fn the_only_configured_agent_needs_no_name() {
         let mine = AgentConfig {
             command: vec!["mine".into()],
