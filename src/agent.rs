@@ -5,6 +5,7 @@
 
 pub mod handback;
 pub mod profile;
+pub mod stream;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -39,8 +40,8 @@ pub struct AgentRun {
     pub ended: Ended,
     /// How long it took.
     pub took: Duration,
-    /// The last part of what it printed.
-    pub last_words: String,
+    /// The last part of what it printed, as it came.
+    pub tail: String,
     /// What it handed back, or why that could not be read.
     pub handback: Result<Option<Handback>, String>,
     /// How many processes it left behind.
@@ -71,7 +72,7 @@ pub async fn run(
     Ok(AgentRun {
         ended: report.ended,
         took: report.took,
-        last_words: last_words(&report.tail),
+        tail: report.tail,
         handback: handback::read(&places.result_file),
         leftovers: report.leftovers,
     })
@@ -118,10 +119,12 @@ fn environment_for(agent: &AgentConfig, places: &Places, environment: &Environme
     env
 }
 
-/// The last lines of the output, enough for a person to see what the agent thought at the end.
-fn last_words(tail: &str) -> String {
+/// The last words of an agent, for people, from the redacted tail of its output.
+#[must_use]
+pub fn last_words(tail: &str) -> String {
     const MOST: usize = 2_000;
-    let text = tail.trim();
+    let text = tail.lines().filter_map(stream::readable).collect::<Vec<_>>().join("\n");
+    let text = text.trim();
     let mut from = text.len().saturating_sub(MOST);
     while !text.is_char_boundary(from) {
         from += 1;

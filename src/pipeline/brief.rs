@@ -151,8 +151,7 @@ fn claims(handback: Option<&Handback>, last_words: &str) -> AgentClaims {
             tests: handback.tests.clone(),
             confidence: None,
         },
-        // Without a result file, the diff and the last output speak; an event stream says nothing to people.
-        None if last_words.trim_start().starts_with('{') => AgentClaims::default(),
+        // Without a result file, the diff and the last output speak.
         None => AgentClaims { summary: said(last_words), ..AgentClaims::default() },
     }
 }

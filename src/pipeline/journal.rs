@@ -8,6 +8,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
+use crate::agent::stream;
 use crate::job::{EventKind, Lease, Stage};
 use crate::redact::{Redacted, Redactor};
 use crate::store::{NewEvent, Store, StoreError};
@@ -92,8 +93,8 @@ impl Journal {
             let mut events: Vec<NewEvent> = batch
                 .drain(..)
                 .map(|line| if key_block.hides(&line) { KEY_LINE.to_owned() } else { line })
+                .filter_map(|line| self.line(stage, &line))
                 .take(room)
-                .map(|line| self.line(stage, &line))
                 .collect();
             kept += events.len();
             if room > 0 && kept >= MOST_LINES {
@@ -110,8 +111,13 @@ impl Journal {
         }
     }
 
-    fn line(&self, stage: Stage, line: &str) -> NewEvent {
-        NewEvent { stage, kind: EventKind::Output, text: self.redactor.text(line) }
+    /// A line for the history; an agent's events as people read them.
+    fn line(&self, stage: Stage, line: &str) -> Option<NewEvent> {
+        let mut text = self.redactor.text(line);
+        if stage == Stage::Agent {
+            text = self.redactor.text(&stream::readable(text.as_str())?);
+        }
+        Some(NewEvent { stage, kind: EventKind::Output, text })
     }
 }
 

@@ -74,7 +74,7 @@ pub(super) async fn fix(desk: &Desk, ground: &Ground, evidence: &Evidence) -> Re
         Ok(changed) => changed,
         Err(why) => return Ok(Err(Outcome::Abstained { why })),
     };
-    let last_words = desk.seams.redactor.text(&run.last_words).into_inner();
+    let last_words = last_words(desk, &run);
     if changed.is_empty() {
         let said = handback.map(|handback| handback.summary).filter(|summary| !summary.trim().is_empty());
         let diagnosis = said.unwrap_or(last_words);
@@ -220,6 +220,11 @@ async fn run_agent(
     Ok(run)
 }
 
+/// What the agent said at the end, without secrets.
+fn last_words(desk: &Desk, run: &AgentRun) -> String {
+    agent::last_words(desk.seams.redactor.text(&run.tail).as_str())
+}
+
 /// Whether the agent's work is worth a look at its files.
 async fn judge(desk: &Desk, run: &AgentRun) -> Result<Result<Option<Handback>, Abstained>, Halt> {
     let redact = |text: &str| desk.seams.redactor.text(text).into_inner();
@@ -235,10 +240,8 @@ async fn judge(desk: &Desk, run: &AgentRun) -> Result<Result<Option<Handback>, A
         Ended::Exit(0) => {}
         // Exit codes of agents mean little; a result file says that it came to its own end.
         Ended::Exit(code) if handback.is_none() => {
-            let what = format!(
-                "it ended with exit code {code} and left no result; its last words: {}",
-                redact(&run.last_words)
-            );
+            let what =
+                format!("it ended with exit code {code} and left no result; its last words: {}", last_words(desk, run));
             return Ok(Err(Abstained::AgentFailed { what }));
         }
         Ended::Exit(_) => {}
@@ -255,7 +258,7 @@ async fn judge(desk: &Desk, run: &AgentRun) -> Result<Result<Option<Handback>, A
     {
         let said = [handback.root_cause.as_str(), handback.summary.as_str()];
         let said = said.into_iter().filter(|text| !text.is_empty()).collect::<Vec<_>>().join(" — ");
-        let diagnosis = if said.is_empty() { redact(&run.last_words) } else { said };
+        let diagnosis = if said.is_empty() { last_words(desk, run) } else { said };
         return Ok(Err(Abstained::NoFix { diagnosis }));
     }
     Ok(Ok(handback))
