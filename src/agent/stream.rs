@@ -24,8 +24,8 @@ pub fn readable(line: &str) -> Option<String> {
         return Some(cut(line));
     };
     let kind = ["subtype", "type"].iter().find_map(|key| event.get(key)?.as_str()).unwrap_or("event");
-    // What tools gave back is in the agent's own words a moment later, and much shorter.
-    if event.get("type").is_some_and(|kind| kind == "user") {
+    // A start says nothing yet; what tools gave back is in the agent's own words a moment later, and much shorter.
+    if event.get("type").is_some_and(|kind| kind == "user") || kind == "init" {
         return None;
     }
     let mut texts = Vec::new();
@@ -96,7 +96,7 @@ mod tests {
     #[test]
     fn events_without_words_and_what_tools_gave_back_are_left_out() {
         for line in [
-            r#"{"type":"system","subtype":"init","tools":["Bash"]}"#,
+            r#"{"type":"system","subtype":"init","tools":["Bash"],"plugins":[{"name":"x"}]}"#,
             r#"{"type":"user","message":{"content":[{"type":"tool_result","content":"1000 lines"}]}}"#,
             "{}",
         ] {

@@ -117,7 +117,11 @@ fn row(job: &Job) -> String {
     };
     let mut title: String = visible(&job.alert.title).chars().take(60).collect();
     if let Some(outcome) = &job.outcome {
-        let _ = write!(title, " — {}", visible(&outcome.to_string()).chars().take(120).collect::<String>());
+        let _ = write!(
+            title,
+            " — {}",
+            visible(&outcome.to_string().replace('\n', " ")).chars().take(120).collect::<String>()
+        );
     }
     format!(
         "{:>5}  {}  {:<18} {:<20} {:<12} {title}",

@@ -57,7 +57,11 @@ fn print(event: &JobEvent, screen: &mut Screen) -> Result<(), CliError> {
             }
         }
         EventKind::Problem => screen.line(Tone::Warn, &format!("  ! {text}"))?,
-        EventKind::Outcome => screen.line(Tone::Bold, &format!("■ {text}"))?,
+        EventKind::Outcome => {
+            for (number, line) in event.text.lines().enumerate() {
+                screen.line(Tone::Bold, &format!("{} {}", if number == 0 { "■" } else { " " }, visible(line)))?;
+            }
+        }
     }
     Ok(())
 }
