@@ -91,13 +91,13 @@ fn fill(part: &str, places: &Places) -> String {
 #[must_use]
 pub fn bare_environment(environment: &Environment, home: &Path, tmp: &Path) -> BTreeMap<String, String> {
     let mut env = BTreeMap::new();
-    for name in ["PATH", "LANG", "LC_ALL", "TZ", "SSL_CERT_FILE", "SSL_CERT_DIR"] {
+    for name in ["LANG", "LC_ALL", "TZ", "SSL_CERT_FILE", "SSL_CERT_DIR"] {
         if let Some(value) = environment.get(name) {
             env.insert(name.to_owned(), value.to_owned());
         }
     }
-    env.entry("PATH".to_owned()).or_insert_with(|| "/usr/local/bin:/usr/bin:/bin".to_owned());
     env.entry("LANG".to_owned()).or_insert_with(|| "C.UTF-8".to_owned());
+    env.insert("PATH".to_owned(), environment.path().to_owned());
     env.insert("HOME".to_owned(), home.display().to_string());
     env.insert("TMPDIR".to_owned(), tmp.display().to_string());
     // Without these, bytecode and colour codes end up in the patch and in the evidence.

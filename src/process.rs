@@ -22,6 +22,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+pub use self::find::find_program;
 pub use self::harden::harden_self;
 use crate::limits::{Limits, Size, Span};
 

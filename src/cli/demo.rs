@@ -21,6 +21,7 @@ use crate::git::objects;
 use crate::job::JobId;
 use crate::outcome::Outcome;
 use crate::pipeline::Seams;
+use crate::process;
 use crate::source::sentry::signature;
 
 const ALERT: &str = include_str!("../../demo/alert.json");
@@ -46,7 +47,7 @@ pub struct Args {
 /// Where a needed program is missing, or the path did not lead to a pull request.
 pub async fn run(start: &Start, args: Args, screen: &mut Screen) -> Result<(), CliError> {
     for program in ["git", "python3"] {
-        super::doctor::find_program(&start.environment, program).ok_or_else(|| {
+        process::find_program(program, Path::new("/"), start.environment.path()).ok_or_else(|| {
             CliError::Usage(format!(
                 "the demo needs `{program}`, which is not on PATH; on Debian: apt install {program}"
             ))

@@ -4,7 +4,7 @@
 
 mod outside;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use tokio_util::sync::CancellationToken;
 
@@ -201,9 +201,12 @@ fn templates(config: &Config) -> Finding {
 }
 
 async fn git(config: &Config, environment: &Environment) -> Finding {
-    let path = environment.get("PATH").unwrap_or_default();
-    let git =
-        Git::new(path, config.data_dir.path().to_path_buf(), config.git.transfer_timeout.0, CancellationToken::new());
+    let git = Git::new(
+        environment.path(),
+        config.data_dir.path().to_path_buf(),
+        config.git.transfer_timeout.0,
+        CancellationToken::new(),
+    );
     match git.version().await {
         Ok(version) if !version.is_supported() => {
             Finding::Bad(format!("git {version} is too old; 2.40 or newer is needed"))
@@ -253,7 +256,13 @@ fn agent(config: &Config, project: &crate::config::ProjectConfig, environment: &
     let Some(program) = agent.command.first() else {
         return Finding::Bad(format!("agents.{name}.command is empty"));
     };
-    let Some(path) = find_program(environment, program) else {
+    // Only a job has a checkout to look in.
+    if program.contains('/') && Path::new(program).is_relative() {
+        return Finding::Look(format!(
+            "`{program}` (agent `{name}`) is looked for in each checkout; write a full path or a bare name if it is not there"
+        ));
+    }
+    let Some(path) = process::find_program(program, Path::new("/"), environment.path()) else {
         return Finding::Bad(format!(
             "`{program}` (agent `{name}`) is not on PATH; install it, or name its full path in [agents.{name}]"
         ));
@@ -270,20 +279,19 @@ fn agent(config: &Config, project: &crate::config::ProjectConfig, environment: &
     Finding::Good(format!("`{name}` is {}", path.display()))
 }
 
-/// Where a program is on the PATH of this environment.
-pub(crate) fn find_program(environment: &Environment, program: &str) -> Option<PathBuf> {
-    use std::os::unix::fs::PermissionsExt;
-    let runnable =
-        |path: &PathBuf| path.metadata().is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0);
-    if program.contains('/') {
-        return Some(PathBuf::from(program)).filter(runnable);
-    }
-    std::env::split_paths(environment.get("PATH").unwrap_or_default()).map(|folder| folder.join(program)).find(runnable)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_agent_in_a_checkout_is_not_looked_for_in_the_folder_of_the_doctor() {
+        // Tests run in the folder of the package, which has such a file.
+        let agents = "[agents.mine]\ncommand = [\"./test\"]\n";
+        let project = "[[project]]\nsentry = \"a\"\nrepository = \"a/b\"\n";
+        let config: Config = toml::from_str(&format!("{agents}{project}")).unwrap();
+        let finding = agent(&config, &config.projects[0], &Environment::default());
+        assert!(matches!(&finding, Finding::Look(text) if text.contains("in each checkout")), "{finding:?}");
+    }
 
     #[test]
     fn an_unknown_organisation_is_something_to_look_at() {

@@ -21,6 +21,12 @@ impl Environment {
         self.0.get(name).map(String::as_str).filter(|value| !value.is_empty())
     }
 
+    /// The folders in which programs are looked up; those of every Unix system where `PATH` is not set.
+    #[must_use]
+    pub fn path(&self) -> &str {
+        self.get("PATH").unwrap_or("/usr/local/bin:/usr/bin:/bin")
+    }
+
     /// All variables.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
         self.0.iter().map(|(name, value)| (name.as_str(), value.as_str()))

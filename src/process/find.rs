@@ -22,16 +22,21 @@ pub(super) fn find(program: &Program) -> Result<PathBuf, ProcessError> {
         return Err(ProcessError::NotStarted { program: name.to_owned(), source });
     }
     let path = program.env.get("PATH").map_or("", String::as_str);
-    let found = if name.contains('/') {
-        Some(program.dir.join(name)).filter(|file| is_executable(file))
-    } else {
-        // Empty and relative entries mean "the current folder", which a repository fills: `git` would be theirs.
-        std::env::split_paths(path)
-            .filter(|folder| folder.is_absolute() && !name.is_empty())
-            .map(|folder| folder.join(name))
-            .find(|file| is_executable(file))
-    };
-    found.ok_or_else(|| ProcessError::NotFound { program: name.to_owned(), path: path.to_owned() })
+    find_program(name, &program.dir, path)
+        .ok_or_else(|| ProcessError::NotFound { program: name.to_owned(), path: path.to_owned() })
+}
+
+/// The executable file that `name` would mean for a program in the folder `dir`; see [`Program::argv`].
+#[must_use]
+pub fn find_program(name: &str, dir: &Path, path: &str) -> Option<PathBuf> {
+    if name.contains('/') {
+        return Some(dir.join(name)).filter(|file| is_executable(file));
+    }
+    // Empty and relative entries mean "the current folder", which a repository fills: `git` would be theirs.
+    std::env::split_paths(path)
+        .filter(|folder| folder.is_absolute() && !name.is_empty())
+        .map(|folder| folder.join(name))
+        .find(|file| is_executable(file))
 }
 
 fn is_executable(file: &Path) -> bool {
