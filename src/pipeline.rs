@@ -13,6 +13,7 @@ mod saved;
 mod take;
 mod work;
 
+use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -160,6 +161,15 @@ async fn unless_cancelled<T, E: Into<Halt>>(
     }
 }
 
+/// Work on files that may take a while, off the threads of the runtime. `what` it does is for people.
+async fn blocking<T: Send + 'static>(
+    what: &str,
+    work: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> Result<T, Halt> {
+    let done = tokio::task::spawn_blocking(work).await.unwrap_or_else(|stopped| Err(io::Error::other(stopped)));
+    done.map_err(|error| Halt::broken(format!("cannot {what}: {error}")))
+}
+
 impl Seams {
     /// The `git` program under our terms.
     ///
@@ -169,8 +179,7 @@ impl Seams {
         let home = self.config.data_dir.path().join("git-home");
         std::fs::create_dir_all(&home)
             .map_err(|error| Halt::broken(format!("cannot make the folder {}: {error}", home.display())))?;
-        let path = self.environment.get("PATH").unwrap_or("/usr/local/bin:/usr/bin:/bin");
-        Ok(Git::new(path, home, self.config.git.transfer_timeout.0, cancel)
+        Ok(Git::new(self.environment.path(), home, self.config.git.transfer_timeout.0, cancel)
             .with_network_variables(self.environment.iter()))
     }
 }

@@ -4,16 +4,14 @@
 
 use std::path::{Path, PathBuf};
 
-use tokio::sync::mpsc;
-
 use super::prepare::{Ground, Site};
-use super::{Desk, Halt};
-use crate::config::ProjectConfig;
+use super::{Desk, Halt, blocking};
+use crate::config::{CommandLine, ProjectConfig};
 use crate::git::checkout::{self, Extras, Submodules};
 use crate::git::objects::{self, Rules};
 use crate::job::Stage;
 use crate::process::Terms;
-use crate::proof::{self, Bench, TestPlan, TestRun, detect};
+use crate::proof::{self, Bench, Cancelled, TestPlan, TestRun, detect};
 use crate::workspace::Workspace;
 
 /// The commands for a repository: as configured, else as detected in this clean checkout.
@@ -92,31 +90,70 @@ pub(super) async fn run(
     checkout: &Path,
     workspace: &Workspace,
 ) -> Result<TestRun, Halt> {
-    let (home, tmp) = workspace.home_and_tmp(stage.name()).map_err(|error| cannot_make(&error))?;
-    let (lines, keeper) = desk.journal.output(stage);
-    let terms = terms(desk, stage, workspace, Some(lines));
+    let (home, tmp) = home_and_tmp(workspace, stage.name()).await?;
     let (environment, redactor) = (&desk.seams.environment, &*desk.seams.redactor);
-    let bench = Bench { checkout, home: &home, tmp: &tmp, environment, redactor, terms: &terms };
-    let run = proof::run_tests(plan, &bench).await;
-    drop(terms);
-    // The keeper ends when the last sender is gone.
-    let _ = keeper.await;
-    let run = run.map_err(|_| Halt::Cancelled)?;
+    let run = live(desk, stage, workspace, |terms| async move {
+        let bench = Bench { checkout, home: &home, tmp: &tmp, environment, redactor, terms: &terms };
+        proof::run_tests(plan, &bench).await
+    });
+    let run = run.await.map_err(|Cancelled| Halt::Cancelled)?;
     let seconds = std::time::Duration::from_millis(run.took_ms).as_secs_f64();
     desk.journal.note(stage, &format!("`{}` {} after {seconds:.1} s", run.command, run.in_words())).await?;
     Ok(run)
 }
 
-/// The terms for a command in a workspace.
-pub(super) fn terms(desk: &Desk, stage: Stage, workspace: &Workspace, lines: Option<mpsc::Sender<String>>) -> Terms {
+/// Runs the setup command in the checkout that the agent will work in, as it is run before the tests.
+pub(super) async fn set_up(
+    desk: &Desk,
+    setup: &CommandLine,
+    plan: &TestPlan,
+    checkout: &Path,
+    workspace: &Workspace,
+) -> Result<(), Halt> {
+    let (home, tmp) = home_and_tmp(workspace, "setup").await?;
+    // Before its output, which would otherwise seem to be that of the tests.
+    desk.journal.note(Stage::Baseline, &format!("`{}` prepares the agent's checkout", setup.shown())).await?;
+    let (environment, redactor) = (&desk.seams.environment, &*desk.seams.redactor);
+    let prepared = live(desk, Stage::Baseline, workspace, |terms| async move {
+        let bench = Bench { checkout, home: &home, tmp: &tmp, environment, redactor, terms: &terms };
+        proof::prepare(setup, plan, &bench).await
+    });
+    match prepared.await {
+        Ok(None) => Ok(()),
+        Ok(Some(what)) => Err(Halt::broken(what)),
+        Err(Cancelled) => Err(Halt::Cancelled),
+    }
+}
+
+/// Runs a command on the terms for a workspace, with what it prints live in the history.
+pub(super) async fn live<T, Run: Future<Output = T>>(
+    desk: &Desk,
+    stage: Stage,
+    workspace: &Workspace,
+    command: impl FnOnce(Terms) -> Run,
+) -> T {
     let limits = &desk.seams.config.limits;
-    Terms {
+    let (lines, keeper) = desk.journal.output(stage);
+    let terms = Terms {
         limits: if stage == Stage::Agent { limits.agent } else { limits.tests },
         folder: workspace.root().to_path_buf(),
         supervisor: desk.seams.executable.clone(),
         cancel: desk.cancel.clone(),
-        lines,
+        lines: Some(lines),
+    };
+    let done = command(terms).await;
+    // The keeper ends when the last sender is gone, which the command's terms held.
+    if let Err(error) = keeper.await {
+        tracing::error!(job = desk.job.id.0, %error, "the rest of a command's output was not kept");
     }
+    done
+}
+
+/// A fresh HOME and TMPDIR for one command. What an earlier one left there may be large.
+pub(super) async fn home_and_tmp(workspace: &Workspace, whose: &str) -> Result<(PathBuf, PathBuf), Halt> {
+    let what = format!("make a HOME and TMPDIR for the command in {}", workspace.root().display());
+    let (workspace, whose) = (workspace.clone(), whose.to_owned());
+    blocking(&what, move || workspace.home_and_tmp(&whose)).await
 }
 
 fn cannot_make(error: &std::io::Error) -> Halt {
@@ -126,7 +163,6 @@ fn cannot_make(error: &std::io::Error) -> Halt {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::CommandLine;
 
     #[test]
     fn a_configured_command_is_taken_from_the_configuration_and_not_from_what_was_saved() {

@@ -70,8 +70,7 @@ pub(super) fn pull_request_text(
     changed: &Changed,
     tested: &[Tested],
 ) -> Result<PullRequestText, Halt> {
-    let site =
-        if changed.repository == ground.home.id.to_string() { None } else { site_of(ground, &changed.repository) };
+    let site = ground.site(&changed.repository).unwrap_or(&ground.home);
     let own = tested.iter().filter(|tested| tested.repository == changed.repository);
     let tests = own.map(|tested| TestFacts {
         command: tested.after.command.clone(),
@@ -89,17 +88,13 @@ pub(super) fn pull_request_text(
         tests: tests.collect(),
         changes: changes.collect(),
         base_commit: changed.base.clone(),
-        base_branch: site.unwrap_or(&ground.home).default_branch.clone(),
+        base_branch: site.default_branch.clone(),
         ..facts(&desk.seams, desk.job.id, evidence)
     };
     desk.seams
         .prompts
         .pull_request(&desk.seams.redactor, &facts)
         .map_err(|error| Halt::broken(format!("the pull request cannot be written: {error}")))
-}
-
-fn site_of<'a>(ground: &'a Ground, repository: &str) -> Option<&'a Site> {
-    ground.related.iter().find(|site| site.id.to_string() == repository)
 }
 
 /// The message of the commit, which is made before the tests are run on it.

@@ -5,7 +5,7 @@
 
 use super::prepare::{Evidence, Ground, Site};
 use super::saved::{Changed, Fix, Tested};
-use super::{Desk, Halt, bench, brief};
+use super::{Desk, Halt, bench, blocking, brief};
 use crate::alert::Reason;
 use crate::config::ProjectConfig;
 use crate::job::Stage;
@@ -46,9 +46,7 @@ pub(super) async fn proof(desk: &Desk, ground: &Ground, fix: &Fix) -> Result<Res
 async fn new_workspace(desk: &Desk) -> Result<Workspace, Halt> {
     let (work, lease) = (desk.seams.config.data_dir.work(), desk.lease.clone());
     let keep = desk.seams.config.worker.keep_workspaces;
-    let made = tokio::task::spawn_blocking(move || Workspace::renew(&work, &lease, keep)).await;
-    made.unwrap_or_else(|error| Err(std::io::Error::other(error)))
-        .map_err(|error| Halt::broken(format!("cannot make the workspace: {error}")))
+    blocking("make the workspace", move || Workspace::renew(&work, &lease, keep)).await
 }
 
 /// Whether these tests were of exactly these commits: a fix that was made again is tested again.
@@ -90,9 +88,8 @@ fn project_of<'a>(desk: &'a Desk, repository: &str) -> Option<&'a ProjectConfig>
 }
 
 fn site_of<'a>(ground: &'a Ground, changed: &Changed) -> Result<&'a Site, Halt> {
-    std::iter::once(&ground.home)
-        .chain(&ground.related)
-        .find(|site| site.id.to_string() == changed.repository)
+    ground
+        .site(&changed.repository)
         .ok_or_else(|| Halt::soon(format!("{} changed, but it cannot be fetched now", changed.repository)))
 }
 

@@ -22,7 +22,7 @@ use crate::redact::Redacted;
 use crate::store::Delivery;
 use crate::triage::{self, before_work};
 
-/// One repository of a run: where it is and our mirror of it.
+/// The repositories of a run, and the settings of its project.
 #[derive(Clone, Debug)]
 pub struct Ground {
     /// The project's settings, completed by the repository's own file.
@@ -31,6 +31,13 @@ pub struct Ground {
     pub home: Site,
     /// The related ones that could be fetched.
     pub related: Vec<Site>,
+}
+
+impl Ground {
+    /// The repository `owner/name`; `None` for a related one that could not be fetched.
+    pub(super) fn site(&self, repository: &str) -> Option<&Site> {
+        std::iter::once(&self.home).chain(&self.related).find(|site| site.id.to_string() == repository)
+    }
 }
 
 /// A repository, fetched.
@@ -228,11 +235,7 @@ pub async fn gather(seams: &Seams, alert: &Alert, deliveries: &[Delivery], groun
         Some(event) => code::locate(mirror, commit, ground.project.path.as_deref(), event).await?,
         None => Vec::new(),
     };
-    let code = if located.is_empty() {
-        Found::missing("no in-app frame of the event could be found in the repository")
-    } else {
-        code::excerpts(mirror, commit, &located).await?
-    };
+    let code = code::excerpts(mirror, commit, &located).await?;
     let suspects = suspects::join(mirror, commit, &located, suspects).await;
     // What an event says of people is masked; authors of commits stay, since reviewers need them.
     let (issue, event, trace) = without_people(seams, &(issue, event, trace))?;

@@ -6,7 +6,7 @@
 use super::prepare::{Evidence, Ground, Site, short};
 use super::saved::Fix;
 use super::take::{Tree, take_changes};
-use super::{Desk, Halt, bench, brief};
+use super::{Desk, Halt, bench, blocking, brief};
 use crate::agent::handback::{AgentVerdict, Handback};
 use crate::agent::{self, AgentRun, Places, profile};
 use crate::config::AgentConfig;
@@ -16,24 +16,18 @@ use crate::job::Stage;
 use crate::outcome::{Abstained, Outcome};
 use crate::process::{Ended, Stop};
 use crate::prompt::folder;
-use crate::proof::{self, TestPlan, TestResult, TestRun, detect};
+use crate::proof::{TestPlan, TestResult, TestRun, detect};
 use crate::workspace::Workspace;
 
 /// From the evidence to the agent's change.
 pub(super) async fn fix(desk: &Desk, ground: &Ground, evidence: &Evidence) -> Result<Result<Fix, Outcome>, Halt> {
-    if let Some(fix) = desk.saved::<Fix>("fix").await? {
-        desk.journal.note(Stage::Agent, "the agent's change is there from the earlier run").await?;
+    if let Some(fix) = earlier(desk, ground).await? {
         return Ok(Ok(fix));
     }
     let (agent_name, agent) = profile::for_project(&desk.seams.config, &ground.project).map_err(Halt::broken)?;
 
     desk.journal.enter(Stage::Checkout).await?;
-    let workspace = Workspace::create(&desk.seams.config.data_dir.work(), &desk.lease)
-        .map_err(|error| Halt::broken(format!("cannot make the workspace: {error}")))?;
-    check_out(desk, &ground.home, &evidence.base.commit, &workspace.repository(), ground).await?;
-    for site in &ground.related {
-        check_out(desk, site, &site.head, &workspace.related(&site.id.to_string()), ground).await?;
-    }
+    let workspace = workspace(desk, ground, evidence).await?;
 
     desk.journal.enter(Stage::Baseline).await?;
     if let Some(path) = ground.project.path.as_deref().filter(|path| !workspace.repository().join(path).is_dir()) {
@@ -86,6 +80,38 @@ pub(super) async fn fix(desk: &Desk, ground: &Ground, evidence: &Evidence) -> Re
     Ok(Ok(fix))
 }
 
+/// The change of an earlier run, if the mirrors still hold it: somebody may have removed one, and the forge, from which
+/// it was made again, has the change only once it was pushed.
+async fn earlier(desk: &Desk, ground: &Ground) -> Result<Option<Fix>, Halt> {
+    let Some(fix) = desk.saved::<Fix>("fix").await? else { return Ok(None) };
+    for changed in &fix.changed {
+        // A repository that cannot be fetched now is waited for by the proof.
+        let Some(site) = ground.site(&changed.repository) else { continue };
+        if site.mirror.resolve(&changed.commit).await?.is_none() {
+            let text = format!(
+                "the mirror of {} does not hold the earlier run's change (commit {}) any more; the agent starts again",
+                changed.repository,
+                short(&changed.commit)
+            );
+            desk.journal.problem(Stage::Agent, &text).await?;
+            return Ok(None);
+        }
+    }
+    desk.journal.note(Stage::Agent, "the agent's change is there from the earlier run").await?;
+    Ok(Some(fix))
+}
+
+/// The folder of the run, with the checkouts for the agent.
+async fn workspace(desk: &Desk, ground: &Ground, evidence: &Evidence) -> Result<Workspace, Halt> {
+    let (work, lease) = (desk.seams.config.data_dir.work(), desk.lease.clone());
+    let workspace = blocking("make the workspace", move || Workspace::create(&work, &lease)).await?;
+    check_out(desk, &ground.home, &evidence.base.commit, &workspace.repository(), ground).await?;
+    for site in &ground.related {
+        check_out(desk, site, &site.head, &workspace.related(&site.id.to_string()), ground).await?;
+    }
+    Ok(workspace)
+}
+
 async fn check_out(
     desk: &Desk,
     site: &Site,
@@ -136,19 +162,7 @@ async fn tree<'a>(
     workspace: &Workspace,
 ) -> Result<Tree<'a>, Halt> {
     if let Some((plan, setup)) = plan.and_then(|plan| Some((plan, plan.setup.as_ref()?))) {
-        let (home, tmp) = workspace.home_and_tmp("setup").map_err(|error| Halt::broken(error.to_string()))?;
-        let terms = bench::terms(desk, Stage::Prompt, workspace, None);
-        let bench = proof::Bench {
-            checkout: &dir,
-            home: &home,
-            tmp: &tmp,
-            environment: &desk.seams.environment,
-            redactor: &desk.seams.redactor,
-            terms: &terms,
-        };
-        if let Some(what) = proof::prepare(setup, plan, &bench).await.map_err(|_| Halt::Cancelled)? {
-            return Err(Halt::broken(what));
-        }
+        bench::set_up(desk, setup, plan, &dir, workspace).await?;
     }
     // What the setup leaves behind is not published, so it is only read, not judged.
     let before = objects::snapshot(&site.mirror, base, &dir, &Rules::for_setup()).await.map_err(|error| {
@@ -185,7 +199,7 @@ async fn run_agent(
     prompt: &str,
     workspace: &Workspace,
 ) -> Result<AgentRun, Halt> {
-    let (home, tmp) = workspace.home_and_tmp("agent").map_err(|error| Halt::broken(error.to_string()))?;
+    let (home, tmp) = bench::home_and_tmp(workspace, "agent").await?;
     let places = Places {
         workspace: workspace.repository(),
         context_dir: workspace.context(),
@@ -194,15 +208,13 @@ async fn run_agent(
         home,
         tmp,
     };
-    let (lines, keeper) = desk.journal.output(Stage::Agent);
     let attempt = desk.seams.store.begin_attempt(&desk.lease, name).await?;
     desk.journal.note(Stage::Agent, &format!("attempt {attempt}: agent `{name}` starts")).await?;
-    let terms = bench::terms(desk, Stage::Agent, workspace, Some(lines));
-    let run = agent::run(agent, &places, prompt, &desk.seams.environment, &terms).await;
-    drop(terms);
-    // The keeper ends when the last sender is gone.
-    let _ = keeper.await;
-    let run = match run {
+    let (places, environment) = (&places, &desk.seams.environment);
+    let run = bench::live(desk, Stage::Agent, workspace, |terms| async move {
+        agent::run(agent, places, prompt, environment, &terms).await
+    });
+    let run = match run.await {
         Ok(run) => run,
         Err(error) => {
             desk.seams.store.end_attempt(&desk.lease, attempt, &desk.seams.redactor.text(&error.to_string())).await?;

@@ -219,6 +219,27 @@ async fn retrying_an_abstained_job_goes_on_from_the_saved_change() {
 }
 
 #[tokio::test]
+async fn a_saved_change_that_the_mirror_no_longer_holds_is_made_again() {
+    let held = Held::new();
+    held.go();
+    let better = held.note("better");
+    let tests =
+        format!("if [ -e tests/case_zero.sh ]; then [ -e {} ] || exit 1; fi; sh tests/run.sh", better.display());
+    let service = Described::with_agent(&held.agent()).on_github().tests(&tests).start().await;
+    let job = service.done(posted(&service, "418").await).await;
+    assert!(matches!(job.outcome, Some(Outcome::Abstained { .. })), "{:?}", job.outcome);
+    std::fs::write(better, "").unwrap();
+    std::fs::remove_dir_all(service.folder().join("data/mirrors")).unwrap();
+    assert!(service.run(&["jobs", "retry", &job.id.to_string()]).await.status.success());
+    let job = service.done(job.id).await;
+    let history = service.history(job.id).await;
+    assert!(is_opened(&job), "{:?}\n{history}", job.outcome);
+    assert_eq!(held.times("agent"), 2, "{history}");
+    let told = history.matches("the mirror of acme/web does not hold the earlier run's change").count();
+    assert_eq!(told, 1, "{history}");
+}
+
+#[tokio::test]
 async fn retrying_a_failed_job_goes_on_from_the_saved_change_and_its_proof() {
     let held = Held::new();
     held.go();

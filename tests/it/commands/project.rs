@@ -65,6 +65,20 @@ async fn what_the_setup_leaves_behind_is_not_published_and_is_there_for_the_test
 }
 
 #[tokio::test]
+async fn the_setup_of_the_agents_checkout_is_told_with_what_it_prints() {
+    let described = Described::with_agent(FIXER)
+        .without_test()
+        .project("setup = \"echo made-for-$(basename $HOME)\"\ntest = \"sh tests/run.sh\"");
+    let (_, history) = opened(described).await;
+    let told = history.find("prepares the agent's checkout");
+    let printed = history.find("made-for-setup");
+    assert!(told.is_some() && told < printed, "{history}");
+    let runs = ["made-for-baseline", "made-for-setup", "made-for-proof"].map(|line| history.matches(line).count());
+    // The command itself is shown as it is written, so only its output has these words.
+    assert_eq!(runs, [1, 1, 1], "{history}");
+}
+
+#[tokio::test]
 async fn a_test_command_is_found_where_none_is_named() {
     let described = Described::with_agent(FIXER).without_test().file("Makefile", "test:\n\tsh tests/run.sh\n");
     let (_, history) = opened(described).await;
