@@ -42,8 +42,14 @@ pub async fn locate(
 ) -> Result<Vec<Located>, GitError> {
     let mut located: Vec<Located> = Vec::new();
     let frames = event.exceptions.iter().flat_map(|exception| &exception.frames).filter(|frame| frame.in_app);
-    for frame in frames.take(MOST_FRAMES * 2) {
-        let (Some(line), Some(path)) = (frame.line, path_of(mirror, commit, folder, frame).await?) else { continue };
+    let frames: Vec<&Frame> = frames.take(MOST_FRAMES * 2).collect();
+    // All at once: every question walks the whole tree.
+    let names: Vec<String> = frames.iter().flat_map(|frame| names_of(frame)).map(str::to_owned).collect();
+    let mut found = objects::find_paths(mirror, commit, &names).await?.into_iter();
+    for frame in frames {
+        let candidates: Vec<Vec<String>> = found.by_ref().take(names_of(frame).count()).collect();
+        let path = candidates.into_iter().find_map(|paths| only_path(paths, folder));
+        let (Some(line), Some(path)) = (frame.line, path) else { continue };
         if located.len() < MOST_FRAMES && !located.iter().any(|known| known.path == path && known.line == line) {
             let seen = frame.source.iter().find(|(number, _)| *number == line).map(|(_, text)| text.clone());
             located.push(Located { path, line, function: frame.function.clone(), seen });
@@ -52,26 +58,20 @@ pub async fn locate(
     Ok(located)
 }
 
-async fn path_of(
-    mirror: &Mirror,
-    commit: &str,
-    folder: Option<&Path>,
-    frame: &Frame,
-) -> Result<Option<String>, GitError> {
-    for name in [frame.abs_path.as_deref(), frame.file.as_deref()].into_iter().flatten() {
-        let mut paths = objects::find_paths(mirror, commit, &[name.to_owned()]).await?.pop().unwrap_or_default();
-        // In a monorepo, the project's own folder comes first.
-        if let Some(folder) = folder
-            && paths.iter().any(|path| Path::new(path).starts_with(folder))
-        {
-            paths.retain(|path| Path::new(path).starts_with(folder));
-        }
-        // Two equally good candidates are no answer: a wrong file misleads more than none.
-        if let [path] = paths.as_slice() {
-            return Ok(Some(path.clone()));
-        }
+/// What a frame calls its file, the more telling name first.
+fn names_of(frame: &Frame) -> impl Iterator<Item = &str> {
+    [frame.abs_path.as_deref(), frame.file.as_deref()].into_iter().flatten()
+}
+
+/// The path that a name means among those of the tree that fit it equally well; those in the project's own folder of a
+/// monorepo come first. Two are no answer: a wrong file misleads more than none.
+fn only_path(mut paths: Vec<String>, folder: Option<&Path>) -> Option<String> {
+    if let Some(folder) = folder
+        && paths.iter().any(|path| Path::new(path).starts_with(folder))
+    {
+        paths.retain(|path| Path::new(path).starts_with(folder));
     }
-    Ok(None)
+    if paths.len() == 1 { paths.pop() } else { None }
 }
 
 /// Cuts the code around each located frame out of the commit.
@@ -130,6 +130,16 @@ mod tests {
         assert_eq!(same.matches_event, Some(true));
         assert_eq!(excerpt(&place(21, Some("line 20")), &text).unwrap().matches_event, Some(false));
         assert_eq!(excerpt(&place(1, None), &text).unwrap().matches_event, None);
+    }
+
+    #[test]
+    fn a_name_that_means_two_files_means_none_unless_one_is_in_the_projects_folder() {
+        let paths = || vec!["a/app.py".to_owned(), "b/app.py".to_owned()];
+        assert_eq!(only_path(paths(), None), None);
+        assert_eq!(only_path(paths(), Some(Path::new("b"))).as_deref(), Some("b/app.py"));
+        assert_eq!(only_path(paths(), Some(Path::new("c"))), None);
+        assert_eq!(only_path(vec!["a/app.py".to_owned()], Some(Path::new("c"))).as_deref(), Some("a/app.py"));
+        assert_eq!(only_path(Vec::new(), None), None);
     }
 
     #[test]
