@@ -9,7 +9,7 @@ use anyhow::Context as _;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
-use super::screen::{Screen, Tone, visible_block};
+use super::screen::{Screen, Tone};
 use super::{CliError, Start, live, serve, setup};
 use crate::alert::{Alert, Reason};
 use crate::clock;
@@ -186,8 +186,8 @@ fn finished(job: &Job) -> Result<(), CliError> {
         Some(Outcome::Opened { .. }) => Ok(()),
         Some(_) => Err(CliError::Negative),
         None => Err(CliError::Failed(anyhow::anyhow!(
-            "the job is not finished; {} goes on with it when a service runs, or `patchwright run` again",
-            visible_block(&format!("job {}", job.id))
+            "job {} is not finished; it goes on when a service runs, or with `patchwright run` again",
+            job.id
         ))),
     }
 }

@@ -33,7 +33,7 @@ pub struct Service {
     /// Where it listens.
     pub address: SocketAddr,
     shutdown: CancellationToken,
-    receiver: JoinHandle<std::io::Result<()>>,
+    receiver: JoinHandle<()>,
     workers: JoinHandle<()>,
     store: Arc<dyn Store>,
 }
@@ -66,13 +66,13 @@ impl Service {
     /// Stops taking requests and jobs, waits until what runs has ended or was handed back, and closes the store.
     ///
     /// # Errors
-    /// Where the receiver failed.
+    /// Where the receiver or the workers ended unexpectedly.
     pub async fn stop(self) -> Result<(), CliError> {
         self.shutdown.cancel();
         self.workers.await.context("the workers ended unexpectedly")?;
-        let received = self.receiver.await.context("the receiver ended unexpectedly")?;
+        self.receiver.await.context("the receiver ended unexpectedly")?;
         self.store.close().await;
-        Ok(received.context("the receiver failed")?)
+        Ok(())
     }
 
     /// Ends when the receiver or the workers have ended by themselves, which they should not.

@@ -30,15 +30,8 @@ const BREATH: Duration = Duration::from_millis(100);
 const LARGEST_HEAD: usize = 32 << 10;
 
 /// Serves until `shutdown`, then lets open requests end within [`GRACE`] and cuts off the rest.
-///
-/// # Errors
-/// None today: accepts that fail are logged and tried again.
-pub async fn run(
-    listener: TcpListener,
-    router: Router,
-    settings: &Server,
-    shutdown: CancellationToken,
-) -> std::io::Result<()> {
+/// Accepts that fail are logged and tried again.
+pub async fn run(listener: TcpListener, router: Router, settings: &Server, shutdown: CancellationToken) {
     let permits = Arc::new(Semaphore::new(settings.max_connections.clamp(1, Semaphore::MAX_PERMITS)));
     let mut connections = JoinSet::new();
     // The permit comes first: who finds no room waits in the kernel's queue and costs nothing here.
@@ -65,7 +58,6 @@ pub async fn run(
         tracing::warn!(connections = connections.len(), "cut off connections that did not end in time");
         connections.shutdown().await;
     }
-    Ok(())
 }
 
 async fn serve(stream: TcpStream, router: Router, header_timeout: Duration, shutdown: CancellationToken) {

@@ -170,7 +170,7 @@ struct Running {
     store: Arc<Recorder>,
     wake: Arc<Notify>,
     shutdown: CancellationToken,
-    served: JoinHandle<std::io::Result<()>>,
+    served: JoinHandle<()>,
     _end: DropGuard,
 }
 
@@ -497,7 +497,7 @@ async fn shutdown_lets_the_open_request_end_and_takes_no_new_connection() {
     server.shutdown.cancel();
     drop(hold);
     assert_eq!(read_answer(&mut stream).await.status, 202);
-    in_time(server.served).await.unwrap().unwrap();
+    in_time(server.served).await.unwrap();
     let refused = in_time(TcpStream::connect(server.address)).await.unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::ConnectionRefused);
 }
