@@ -160,16 +160,19 @@ impl Git {
             .map_err(|error| GitError::Other { what: error.to_string() })?;
         let secret = remote.and_then(|remote| remote.authorization.as_ref()).map(|secret| secret.expose_secret());
         let stderr = error::clean(&output.stderr, secret);
+        let command = args.iter().find(|arg| !arg.starts_with('-')).copied().unwrap_or_default();
         match output.ended {
             Ended::Exit(code) => Ok(Printed { code, stdout: lossy(output.stdout), stderr }),
             Ended::Signal(signal) => {
                 Err(GitError::Other { what: format!("git was ended by signal {signal}, not by us; {stderr}") })
             }
             Ended::Stopped(Stop::Cancelled) => Err(GitError::Cancelled),
+            Ended::Stopped(Stop::Output(most)) => {
+                Err(GitError::Other { what: format!("git {command} printed more than {most} and was stopped") })
+            }
             Ended::Stopped(_) => Err(GitError::TimedOut {
                 what: format!(
-                    "git {} did not end within {:?}; raise `git.transfer_timeout` if the repository is very large",
-                    args.iter().find(|arg| !arg.starts_with('-')).copied().unwrap_or_default(),
+                    "git {command} did not end within {:?}; raise `git.transfer_timeout` if the repository is very large",
                     self.timeout
                 ),
             }),

@@ -219,7 +219,13 @@ fn pause_after(runs: i64) -> TimeDelta {
 
 /// Writes down how a run ended.
 async fn settle(desk: &Desk, result: Result<Outcome, Halt>, told: Option<Told>) {
-    let stage = desk.seams.store.job(desk.lease.job).await.ok().and_then(|job| job.stage).unwrap_or(Stage::Triage);
+    let stage = match desk.seams.store.job(desk.lease.job).await {
+        Ok(job) => job.stage.unwrap_or(Stage::Triage),
+        Err(error) => {
+            tracing::warn!(job = desk.lease.job.0, %error, "the stage of the run could not be read");
+            Stage::Triage
+        }
+    };
     let tries = Tries { made: desk.job.runs, most: desk.seams.config.worker.max_runs };
     let written = match Ending::of(result, told, stage, tries, clock::now()) {
         Ending::Elsewhere => {
