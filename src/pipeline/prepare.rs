@@ -200,7 +200,10 @@ async fn own_file(home: &Site) -> Result<Option<Result<RepositoryFile, String>>,
 /// Where the tracker asks us to wait or the repository cannot be read.
 pub async fn evidence(desk: &Desk, ground: &Ground) -> Result<Result<Evidence, Outcome>, Halt> {
     desk.journal.enter(Stage::Context).await?;
-    if let Some((context, base)) = desk.saved::<(Context, BaseCommit)>("evidence").await? {
+    if let Some((context, base)) = desk.saved::<(Context, BaseCommit)>("evidence").await?
+        // Not if the mirror was made anew and the branch has lost the commit since.
+        && ground.home.mirror.resolve(&base.commit).await?.is_some()
+    {
         desk.journal.note(Stage::Context, "taken from the earlier run").await?;
         let context = desk.seams.redactor.data(&context).map_err(unreadable)?;
         return Ok(Ok(Evidence { context, base }));
