@@ -208,11 +208,17 @@ impl fmt::Display for Ignored {
     }
 }
 
+/// What a command printed last, as part of a sentence.
+#[must_use]
+pub fn last_words(text: &str) -> String {
+    if text.trim().is_empty() { "it printed nothing".to_owned() } else { format!("its last words: {text}") }
+}
+
 impl fmt::Display for Abstained {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NoFix { diagnosis } => write!(f, "the agent found no fix in code: {diagnosis}"),
-            Self::NothingChanged { diagnosis } => write!(f, "the agent changed nothing; its last words: {diagnosis}"),
+            Self::NothingChanged { diagnosis } => write!(f, "the agent changed nothing; {}", last_words(diagnosis)),
             Self::AgentFailed { what } => write!(f, "the agent did not finish: {what}"),
             Self::Unpublishable { what } => write!(f, "the change cannot be published: {what}"),
             Self::TestsFailed { what } => write!(f, "the tests do not pass with the change: {what}"),
@@ -223,5 +229,17 @@ impl fmt::Display for Abstained {
                  asks for another with `patchwright run`"
             ),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_silent_agent_is_said_to_have_printed_nothing() {
+        let sentence = |text: &str| Abstained::NothingChanged { diagnosis: text.to_owned() }.to_string();
+        assert_eq!(sentence(" \n"), "the agent changed nothing; it printed nothing");
+        assert_eq!(sentence("bye"), "the agent changed nothing; its last words: bye");
     }
 }

@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use crate::agent::bare_environment;
 use crate::config::CommandLine;
 use crate::config::environment::Environment;
+use crate::outcome::last_words;
 use crate::process::{self, Ended, ProcessError, Program, Stop, Terms};
 use crate::redact::Redactor;
 
@@ -176,9 +177,9 @@ pub async fn prepare(setup: &CommandLine, plan: &TestPlan, bench: &Bench<'_>) ->
             ended => {
                 let tail = bench.redactor.text(&report.tail).into_inner();
                 Ok(Some(format!(
-                    "the setup command `{}` {ended}; its last words: {}",
+                    "the setup command `{}` {ended}; {}",
                     setup.shown(),
-                    last_lines(&tail, 10)
+                    last_words(&last_lines(&tail, 10))
                 )))
             }
         },

@@ -13,7 +13,7 @@ use crate::config::AgentConfig;
 use crate::git::checkout;
 use crate::git::objects::{self, Rules};
 use crate::job::Stage;
-use crate::outcome::{Abstained, Outcome};
+use crate::outcome::{Abstained, Outcome, last_words};
 use crate::process::{Ended, Stop};
 use crate::prompt::folder;
 use crate::proof::{TestPlan, TestResult, TestRun, detect};
@@ -68,7 +68,7 @@ pub(super) async fn fix(desk: &Desk, ground: &Ground, evidence: &Evidence) -> Re
         Ok(changed) => changed,
         Err(why) => return Ok(Err(Outcome::Abstained { why })),
     };
-    let last_words = last_words(desk, &run);
+    let last_words = final_words(desk, &run);
     if changed.is_empty() {
         let said = handback.map(|handback| handback.summary).filter(|summary| !summary.trim().is_empty());
         let diagnosis = said.unwrap_or(last_words);
@@ -233,7 +233,7 @@ async fn run_agent(
 }
 
 /// What the agent said at the end, without secrets.
-fn last_words(desk: &Desk, run: &AgentRun) -> String {
+fn final_words(desk: &Desk, run: &AgentRun) -> String {
     agent::last_words(desk.seams.redactor.text(&run.tail).as_str())
 }
 
@@ -252,8 +252,8 @@ async fn judge(desk: &Desk, run: &AgentRun) -> Result<Result<Option<Handback>, A
         Ended::Exit(0) => {}
         // Exit codes of agents mean little; a result file says that it came to its own end.
         Ended::Exit(code) if handback.is_none() => {
-            let what =
-                format!("it ended with exit code {code} and left no result; its last words: {}", last_words(desk, run));
+            let said = last_words(&final_words(desk, run));
+            let what = format!("it ended with exit code {code} and left no result; {said}");
             return Ok(Err(Abstained::AgentFailed { what }));
         }
         Ended::Exit(_) => {}
@@ -270,7 +270,7 @@ async fn judge(desk: &Desk, run: &AgentRun) -> Result<Result<Option<Handback>, A
     {
         let said = [handback.root_cause.as_str(), handback.summary.as_str()];
         let said = said.into_iter().filter(|text| !text.is_empty()).collect::<Vec<_>>().join(" — ");
-        let diagnosis = if said.is_empty() { last_words(desk, run) } else { said };
+        let diagnosis = if said.is_empty() { final_words(desk, run) } else { said };
         return Ok(Err(Abstained::NoFix { diagnosis }));
     }
     Ok(Ok(handback))
