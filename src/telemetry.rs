@@ -6,7 +6,7 @@
 use std::io::IsTerminal as _;
 
 use tracing_subscriber::EnvFilter;
-use tracing_subscriber::filter::ParseError;
+use tracing_subscriber::filter::LevelFilter;
 
 /// How log lines look.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -21,9 +21,16 @@ pub enum LogFormat {
 /// Directives that the operator gives for the same names take their place.
 const QUIET: &str = "error,octocrab=off,tower=warn,hyper=warn,hyper_util=warn,reqwest=warn,rustls=warn,sqlx=warn";
 
-/// The operator's filter, over ours.
-fn filter_of(filter: &str) -> Result<EnvFilter, ParseError> {
-    EnvFilter::try_new(format!("{QUIET},{filter}"))
+/// The operator's filter, over ours; none where it cannot be read.
+///
+/// To the filter syntax a bare word that is no level names a target, so that `debgu` would hide every line of ours.
+fn filter_of(filter: &str) -> Option<EnvFilter> {
+    let word = |part: &str| part.chars().all(|c| c.is_ascii_alphabetic());
+    let unknown = |part: &str| word(part) && !part.is_empty() && part.parse::<LevelFilter>().is_err();
+    if filter.split(',').map(str::trim).any(|part| unknown(part) && part != "patchwright") {
+        return None;
+    }
+    EnvFilter::try_new(format!("{QUIET},{filter}")).ok()
 }
 
 /// Starts logging. `filter` is in `tracing`'s filter syntax, such as `info` or `patchwright=debug`.
@@ -31,9 +38,9 @@ fn filter_of(filter: &str) -> Result<EnvFilter, ParseError> {
 /// A filter that cannot be read becomes `info`, with a warning: a typo must not keep the service down.
 pub fn start(filter: &str, format: LogFormat) {
     let parsed = filter_of(filter);
-    let bad = parsed.is_err();
+    let bad = parsed.is_none();
     let builder = tracing_subscriber::fmt()
-        .with_env_filter(parsed.or_else(|_| filter_of("info")).unwrap_or_default())
+        .with_env_filter(parsed.or_else(|| filter_of("info")).unwrap_or_default())
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal())
         .with_target(false);
@@ -42,7 +49,9 @@ pub fn start(filter: &str, format: LogFormat) {
         LogFormat::Json => builder.json().flatten_event(true).try_init(),
     };
     if bad && started.is_ok() {
-        tracing::warn!("the log filter could not be read; logging at `info`");
+        tracing::warn!(
+            "the log filter could not be read; logging at `info`: write a level (error, warn, info, debug, trace) or `target=level`"
+        );
     }
 }
 
@@ -78,6 +87,16 @@ mod tests {
         });
         let bytes = lines.0.lock().unwrap().clone();
         String::from_utf8(bytes).unwrap()
+    }
+
+    #[test]
+    fn a_misspelt_level_does_not_silence_the_log() {
+        for bad in ["debgu", "warm", "info,debgu", "a=b=c"] {
+            assert!(filter_of(bad).is_none(), "{bad}");
+        }
+        for good in ["info", "WARN", "off", "", "patchwright", "info,sqlx=debug", "patchwright::worker=trace"] {
+            assert!(filter_of(good).is_some(), "{good}");
+        }
     }
 
     #[test]
