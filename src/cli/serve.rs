@@ -100,9 +100,6 @@ pub async fn run(start: &Start, args: Args, screen: &mut Screen) -> Result<(), C
                 .to_owned(),
         ));
     }
-    if config.projects.is_empty() {
-        tracing::warn!("no [[project]] is configured: every alert will be acknowledged and ignored");
-    }
     let seams = setup::seams(start, config, secrets).await?;
     // Before anybody can know that we are there, and so tell us to stop.
     let mut signals = StopSignals::listen()?;

@@ -116,6 +116,10 @@ fn credentials(config: &Config, problems: &mut Vec<Problem>) {
         )),
         ForgeKind::Github | ForgeKind::Directory => {}
     }
+    if config.sentry.org.as_deref().is_some_and(|org| !projects::is_slug(org)) {
+        let remedy = "write it as in its address: `acme` for https://acme.sentry.io";
+        problems.push(Problem::error("sentry.org", "`sentry.org` is no slug of an organisation", remedy));
+    }
     if config.sentry.webhook_secrets.is_empty() {
         problems.push(Problem::warning(
             "sentry.webhook_secrets",

@@ -163,6 +163,7 @@ fn wrong_kind(value: &DeValue<'_>, shape: Shape<'_>, key: &str) -> Problem {
         _ if tables => format!("write `[[{key}]]` for each one"),
         [Kind::Array] => "write an array of strings, such as [\"one\", \"two\"]".to_owned(),
         [Kind::Table] if key.contains('.') => format!("write a section `[{key}]`"),
+        [Kind::Text] if let Some(example) = shape.example_with_unit() => format!("write {example}"),
         kinds => format!("write {}", kinds.iter().map(|kind| kind.shown()).collect::<Vec<_>>().join(" or ")),
     };
     Problem::error(key, what, remedy)

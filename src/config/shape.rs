@@ -119,6 +119,18 @@ impl<'s> Shape<'s> {
         self.alternatives().filter_map(|alternative| alternative.0.get("const")?.as_str()).collect()
     }
 
+    /// An example of what is written, where a string has to have a unit.
+    pub(super) fn example_with_unit(self) -> Option<&'static str> {
+        let pattern = self.alternatives().find_map(|alternative| alternative.0.get("pattern")?.as_str())?;
+        if pattern.ends_with("(ms|s|m|h|d)$") {
+            Some("a time with its unit, such as \"30s\" or \"10m\"")
+        } else if pattern.ends_with("(B|KiB|MiB|GiB)$") {
+            Some("a size with its unit, such as \"64KiB\" or \"20MiB\"")
+        } else {
+            None
+        }
+    }
+
     /// The dotted keys that take a value of their own, in the order of the schema; tables whose keys are free count as one.
     pub(super) fn leaves(self) -> Vec<(String, Self)> {
         self.keys()

@@ -31,7 +31,14 @@ pub(super) fn check(config: &Config, builtin_agents: &[&str], problems: &mut Vec
             let what = format!("`{}` is empty: every alert with a level would be ignored", key("levels"));
             problems.push(Problem::error(key("levels"), what, "remove it for the default, `error` and `fatal`"));
         }
-        problems.extend(project.agent.as_deref().and_then(|agent| unknown_agent(&key("agent"), agent, &agents)));
+        match project.agent.as_deref() {
+            Some(agent) => problems.extend(unknown_agent(&key("agent"), agent, &agents)),
+            None => {
+                let what = format!("`{}` is not set: every job of the project would fail", key("agent"));
+                let remedy = format!("name one of `[agents]` or a built-in one: {}", builtin_agents.join(", "));
+                problems.push(Problem::warning(key("agent"), what, remedy));
+            }
+        }
     }
 }
 
@@ -86,10 +93,12 @@ fn names(project: &ProjectConfig, key: &impl Fn(&str) -> String, problems: &mut 
 
 /// Slugs are lower case letters, digits, `-` and `_`, with at most one `/` between organisation and project.
 fn is_sentry_project(text: &str) -> bool {
-    let slug = |part: &str| {
-        !part.is_empty() && part.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '_'))
-    };
-    text.split_once('/').map_or_else(|| slug(text), |(org, project)| slug(org) && slug(project))
+    text.split_once('/').map_or_else(|| is_slug(text), |(org, project)| is_slug(org) && is_slug(project))
+}
+
+/// Whether this can be the slug of an organisation or of a project.
+pub(super) fn is_slug(text: &str) -> bool {
+    !text.is_empty() && text.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '_'))
 }
 
 fn unknown_agent(key: &str, agent: &str, known: &[&str]) -> Option<Problem> {

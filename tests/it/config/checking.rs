@@ -4,7 +4,7 @@
 
 use super::*;
 
-const PROJECT: &str = "[[project]]\nsentry = \"web\"\nrepository = \"acme/web\"\n";
+const PROJECT: &str = "[[project]]\nsentry = \"web\"\nrepository = \"acme/web\"\nagent = \"claude\"\n";
 
 /// What is added to a sound file, the key of the one problem that it makes, and its severity.
 const RELATIONS: &[(&str, &str, Severity)] = &[
@@ -24,6 +24,7 @@ const RELATIONS: &[(&str, &str, Severity)] = &[
     ("prompt.budget = \"1KiB\"", "prompt.budget", Severity::Error),
     ("store.url = \"postgres://x\"", "store.url", Severity::Error),
     ("sentry.url = \"sentry.io\"", "sentry.url", Severity::Error),
+    ("sentry.org = \"https://acme.sentry.io\"", "sentry.org", Severity::Error),
     ("forge.api_url = \"http://ghe.example.com/api/v3\"", "forge.api_url", Severity::Warning),
     ("forge.kind = \"directory\"", "forge.path", Severity::Error),
     ("forge.path = \"x\"", "forge.path", Severity::Warning),
@@ -39,21 +40,50 @@ const RELATIONS: &[(&str, &str, Severity)] = &[
     ("[agents.a]\ncommand = [\"x\"]\npass_env = [\"K=v\"]", "agents.a.pass_env[0]", Severity::Error),
     ("[agents.a]\ncommand = [\"x\"]\nenv.DATABASE_URL = \"x\"", "agents.a.env.DATABASE_URL", Severity::Error),
     ("[agents.a]\ncommand = [\"x\"]\nenv.MODEL_KEY = \"x\"", "agents.a.env.MODEL_KEY", Severity::Warning),
-    ("[[project]]\nsentry = \"web\"\nrepository = \"acme/api\"", "project[1].sentry", Severity::Error),
-    ("[[project]]\nsentry = \"api\"\nrepository = \"api\"", "project[1].repository", Severity::Error),
-    ("[[project]]\nsentry = \"My API\"\nrepository = \"acme/api\"", "project[1].sentry", Severity::Error),
     (
-        "[[project]]\nsentry = \"a\"\nrepository = \"a/b\"\nrelated = [\"a/c\", \"d\"]",
+        "[[project]]\nagent = \"claude\"\nsentry = \"web\"\nrepository = \"acme/api\"",
+        "project[1].sentry",
+        Severity::Error,
+    ),
+    (
+        "[[project]]\nagent = \"claude\"\nsentry = \"api\"\nrepository = \"api\"",
+        "project[1].repository",
+        Severity::Error,
+    ),
+    (
+        "[[project]]\nagent = \"claude\"\nsentry = \"My API\"\nrepository = \"acme/api\"",
+        "project[1].sentry",
+        Severity::Error,
+    ),
+    (
+        "[[project]]\nagent = \"claude\"\nsentry = \"a\"\nrepository = \"a/b\"\nrelated = [\"a/c\", \"d\"]",
         "project[1].related[1]",
         Severity::Error,
     ),
-    ("[[project]]\nsentry = \"a\"\nrepository = \"a/b\"\npath = \"../x\"", "project[1].path", Severity::Error),
-    ("[[project]]\nsentry = \"a\"\nrepository = \"a/b\"\nagent = \"claud\"", "project[1].agent", Severity::Error),
-    ("[[project]]\nsentry = \"a\"\nrepository = \"a/b\"\nlevels = [\"eror\"]", "project[1].levels[0]", Severity::Error),
-    ("[[project]]\nsentry = \"a\"\nrepository = \"a/b\"\nlevels = []", "project[1].levels", Severity::Error),
-    ("[[project]]\nsentry = \"a\"\nrepository = \"a/b\"\ntest = \" \"", "project[1].test", Severity::Error),
     (
-        "[[project]]\nsentry = \"a\"\nrepository = \"a/b\"\npass_env = [\"OWN_TOKEN\"]",
+        "[[project]]\nagent = \"claude\"\nsentry = \"a\"\nrepository = \"a/b\"\npath = \"../x\"",
+        "project[1].path",
+        Severity::Error,
+    ),
+    ("[[project]]\nsentry = \"a\"\nrepository = \"a/b\"", "project[1].agent", Severity::Warning),
+    ("[[project]]\nsentry = \"a\"\nrepository = \"a/b\"\nagent = \"claud\"", "project[1].agent", Severity::Error),
+    (
+        "[[project]]\nagent = \"claude\"\nsentry = \"a\"\nrepository = \"a/b\"\nlevels = [\"eror\"]",
+        "project[1].levels[0]",
+        Severity::Error,
+    ),
+    (
+        "[[project]]\nagent = \"claude\"\nsentry = \"a\"\nrepository = \"a/b\"\nlevels = []",
+        "project[1].levels",
+        Severity::Error,
+    ),
+    (
+        "[[project]]\nagent = \"claude\"\nsentry = \"a\"\nrepository = \"a/b\"\ntest = \" \"",
+        "project[1].test",
+        Severity::Error,
+    ),
+    (
+        "[[project]]\nagent = \"claude\"\nsentry = \"a\"\nrepository = \"a/b\"\npass_env = [\"OWN_TOKEN\"]",
         "project[1].pass_env[0]",
         Severity::Error,
     ),

@@ -15,6 +15,14 @@ const FILES: &[(&str, &str)] = &[
         "2:1: unknown key `publish.colour`; known here are `labels`, `reviewers`, `without_drafts`",
     ),
     ("[worker]\ncount = \"2\"\n", "2:9: `worker.count` cannot be of the type string; write a whole number"),
+    (
+        "[limits.agent]\nwall = 30\n",
+        "2:8: `limits.agent.wall` cannot be of the type integer; write a time with its unit, such as \"30s\" or \"10m\"",
+    ),
+    (
+        "[git]\nmax_file = 5\n",
+        "2:12: `git.max_file` cannot be of the type integer; write a size with its unit, such as \"64KiB\" or \"20MiB\"",
+    ),
     ("[worker]\ncount = -2\n", "2:9: `worker.count` is negative or too large; write a whole number from 0"),
     ("[git]\nsign_off = 1\n", "2:12: `git.sign_off` cannot be of the type integer; write `true` or `false`"),
     (
