@@ -244,7 +244,14 @@ async fn settle(desk: &Desk, result: Result<Outcome, Halt>, told: Option<Told>) 
 async fn finish(desk: &Desk, outcome: Outcome) -> Result<(), StoreError> {
     let outcome = desk.seams.redactor.data(&outcome).map_err(|error| StoreError::Corrupt(error.to_string()))?;
     desk.seams.store.finish(&desk.lease, &outcome).await?;
-    tracing::info!(job = desk.lease.job.0, outcome = outcome.get().name(), "run ends");
+    let (job, name) = (desk.lease.job.0, outcome.get().name());
+    match outcome.get() {
+        // Somebody has to look; the reason may quote what a program printed, so it stays out of the log.
+        Outcome::Failed { .. } => {
+            tracing::warn!(job, outcome = name, "run ends; `patchwright jobs show {job}` says what is to be mended");
+        }
+        _ => tracing::info!(job, outcome = name, "run ends"),
+    }
     Ok(())
 }
 

@@ -26,7 +26,7 @@ enum Command {
         #[arg(long)]
         state: Option<State>,
         /// At most so many.
-        #[arg(long, default_value_t = 30)]
+        #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..))]
         limit: u32,
         /// As JSON, one job a line.
         #[arg(long)]
@@ -93,6 +93,7 @@ fn of_store(error: StoreError) -> CliError {
 }
 
 async fn list(store: &dyn Store, filter: JobFilter, json: bool, screen: &mut Screen) -> Result<(), CliError> {
+    let state = filter.state;
     let jobs = store.jobs(filter).await.map_err(of_store)?;
     if json {
         for job in &jobs {
@@ -101,7 +102,8 @@ async fn list(store: &dyn Store, filter: JobFilter, json: bool, screen: &mut Scr
         return Ok(());
     }
     if jobs.is_empty() {
-        return Ok(screen.line(Tone::Plain, "no jobs yet")?);
+        let text = state.map_or_else(|| "no jobs yet".to_owned(), |state| format!("no job is {state}"));
+        return Ok(screen.line(Tone::Plain, &text)?);
     }
     for job in &jobs {
         screen.line(Tone::Plain, &row(job))?;
@@ -117,11 +119,9 @@ fn row(job: &Job) -> String {
     };
     let mut title: String = visible(&job.alert.title).chars().take(60).collect();
     if let Some(outcome) = &job.outcome {
-        let _ = write!(
-            title,
-            " — {}",
-            visible(&outcome.to_string().replace('\n', " ")).chars().take(120).collect::<String>()
-        );
+        let outcome = visible(&outcome.to_string().replace('\n', " "));
+        let cut = if outcome.chars().count() > 120 { "…" } else { "" };
+        let _ = write!(title, " — {}{cut}", outcome.chars().take(120).collect::<String>());
     }
     format!(
         "{:>5}  {}  {:<18} {:<20} {:<12} {title}",

@@ -116,7 +116,10 @@ pub async fn run(start: &Start, args: Args, screen: &mut Screen) -> Result<(), C
         }
         if !std::mem::replace(&mut announced, true) {
             let agent = if args.agent.is_some() { "; --agent has no effect on it" } else { "" };
-            screen.line(Tone::Warn, &format!("another worker has this job; showing its progress{agent}"))?;
+            screen.line(
+                Tone::Warn,
+                &format!("another worker has this job; showing its progress, and going on here if it has died{agent}"),
+            )?;
         }
         // The other worker may die or hand the job back: then it is ours.
         let following = live::follow(&*seams.store, job, &mut last, screen);
