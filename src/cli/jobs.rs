@@ -148,7 +148,7 @@ async fn show(store: &dyn Store, id: JobId, follow: bool, json: bool, screen: &m
         ("issue", format!("{} in {}, epoch {}", alert.issue_name(), job.key.project, job.key.epoch)),
         ("reason", format!("the issue {}", alert.reason.in_words())),
         ("address", alert.web_url.clone().unwrap_or_else(|| "unknown".to_owned())),
-        ("state", format!("{}, taken up {} times, {deliveries} deliveries", job.state, job.runs)),
+        ("state", format!("{}; runs: {}, deliveries: {deliveries}", job.state, job.runs)),
         ("queued", job.created_at.to_rfc3339()),
     ];
     if let Some(finished) = job.finished_at {

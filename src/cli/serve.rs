@@ -4,6 +4,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use tokio::net::TcpListener;
@@ -108,7 +109,7 @@ pub async fn run(start: &Start, args: Args, screen: &mut Screen) -> Result<(), C
     screen.line(Tone::Plain, &format!("listening on http://{address}; send Sentry's webhooks to /webhooks/sentry"))?;
     tracing::info!(%address, workers = seams.config.worker.count, "service started");
     tokio::select! {
-        () = signals.next() => {}
+        () = signals.next() => signals.settle().await,
         () = service.failed() => return Err(anyhow::anyhow!("the service ended unexpectedly; see its log").into()),
     }
     tracing::info!("stopping; a second signal stops at once");
@@ -135,6 +136,11 @@ impl StopSignals {
     pub fn listen() -> Result<Self, CliError> {
         let heard = |kind| signal(kind).context("SIGTERM and SIGINT cannot be listened to");
         Ok(Self { terminate: heard(SignalKind::terminate())?, interrupt: heard(SignalKind::interrupt())? })
+    }
+
+    /// Takes what belongs to the same wish: some supervisors signal a process and, a moment later, its whole group.
+    pub async fn settle(&mut self) {
+        while tokio::time::timeout(Duration::from_millis(50), self.next()).await.is_ok() {}
     }
 
     /// Waits for the next one.

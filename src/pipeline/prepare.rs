@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::journal::Journal;
 use super::{Desk, Halt, Seams, unless_cancelled};
+use crate::agent::profile;
 use crate::alert::Alert;
 use crate::config::repository_file::{self, RepositoryFile};
 use crate::config::{Base, ProjectConfig};
@@ -85,6 +86,8 @@ pub async fn triage(desk: &Desk) -> Result<Result<ProjectConfig, Outcome>, Halt>
         Ok(project) => project.clone(),
         Err(why) => return Ok(Err(Outcome::Ignored { why })),
     };
+    // Whatever is missing here is missing for every job: it is said before anything is fetched.
+    profile::for_project(&desk.seams.config, &project).map_err(Halt::broken)?;
     let looked = before_work::before_work(&desk.job, &*desk.seams.store, &*desk.seams.forge);
     if let Some(outcome) = unless_cancelled(&desk.cancel, looked).await? {
         return Ok(Err(outcome));

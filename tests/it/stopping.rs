@@ -92,6 +92,14 @@ async fn a_second_sigterm_ends_the_service_at_once_and_the_agent_with_it() {
 }
 
 #[tokio::test]
+async fn signals_that_come_together_are_one_wish() {
+    let mut service = Described::with_agent("true").start().await;
+    service.running().signal(Signal::TERM);
+    service.running().signal(Signal::INT);
+    assert!(service.ended().await.success());
+}
+
+#[tokio::test]
 async fn a_hanging_forge_does_not_keep_the_service_from_ending() {
     let service = Described::with_agent("true").on_github().config("[worker]\nshutdown_grace = \"200ms\"");
     let mut service = service.start().await;
