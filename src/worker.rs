@@ -114,7 +114,7 @@ pub async fn run_claimed(seams: &Arc<Seams>, job: Job, lease: Lease, stop: &Canc
     // A panic in a stage must end this run, not the worker.
     let mut run = tokio::spawn({
         let desk = desk.clone();
-        async move { pipeline::run(&desk).await }
+        async move { Box::pin(pipeline::run(&desk)).await }
     });
     let result = loop {
         tokio::select! {
