@@ -434,7 +434,7 @@ pub struct ProjectConfig {
     /// Sub-folder of a monorepo in which setup and tests run.
     #[serde(default)]
     pub path: Option<PathBuf>,
-    /// Other repositories that the agent may read, `owner/name` each.
+    /// Other repositories that the agent gets too, `owner/name` each. If it mends one, that gets a pull request of its own.
     #[serde(default)]
     pub related: Vec<String>,
     /// Command that prepares a checkout for the tests.
