@@ -168,31 +168,6 @@ async fn suspects(sentry: &Sentry, alert: &Alert, event: Option<&Event>) -> Resu
 
 async fn release_commit(sentry: &Sentry, alert: &Alert) -> Result<Option<String>, Wait> {
     let Some(release) = alert.release.as_deref() else { return Ok(None) };
-    if !sentry.has_token() {
-        return Ok(commit_in_version(release));
-    }
     let found = sort(sentry.release_commit(&alert.org, release).await, "Sentry API: release", false)?;
-    Ok(found.value().cloned().flatten().or_else(|| commit_in_version(release)))
-}
-
-/// Many releases are named after their commit: `4f2c…` or `shop@1.2+4f2c…`.
-fn commit_in_version(version: &str) -> Option<String> {
-    version
-        .rsplit(['@', '+', '-'])
-        .find(|part| part.len() == 40 && part.bytes().all(|byte| byte.is_ascii_hexdigit()))
-        .map(str::to_ascii_lowercase)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_release_named_after_its_commit_gives_the_commit() {
-        let sha = "0123456789abcdef0123456789abcdef01234567";
-        for version in [sha.to_owned(), format!("shop@{sha}"), format!("shop@1.2.0+{sha}"), sha.to_uppercase()] {
-            assert_eq!(commit_in_version(&version).as_deref(), Some(sha), "{version}");
-        }
-        assert_eq!(commit_in_version("shop@2.4.0"), None);
-    }
+    Ok(found.value().cloned().flatten().or_else(|| event::commit_in_version(release)))
 }

@@ -19,12 +19,12 @@ mod suspects;
 pub(crate) mod text;
 mod trace;
 
-pub use issue::{issue_from_api, issue_from_webhook};
+pub use issue::{commit_in_version, issue_from_api, issue_from_webhook};
 pub use suspects::suspects_from_committers;
 pub use trace::trace_from_api;
 
 pub(super) use field::list;
-pub(super) use issue::{commit_in_version, project_of, release_commit};
+pub(super) use issue::{project_of, release_commit};
 
 /// A short text or a number of an answer, as one line.
 pub(super) fn short(object: &Value, name: &str) -> Option<String> {

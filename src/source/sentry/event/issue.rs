@@ -58,7 +58,8 @@ pub(in crate::source::sentry) fn release_commit(release: &Value) -> Option<Strin
 }
 
 /// The commit id in a version such as `shop@1.2.0+<commit>`, or a version that is one.
-pub(in crate::source::sentry) fn commit_in_version(version: &str) -> Option<String> {
+#[must_use]
+pub fn commit_in_version(version: &str) -> Option<String> {
     version.split(|c: char| !c.is_ascii_alphanumeric()).find_map(full_commit_id)
 }
 
@@ -114,5 +115,14 @@ mod tests {
             release_commit(&json!({ "lastCommit": null, "versionInfo": { "buildHash": sha } })),
             Some("a1".repeat(20))
         );
+    }
+
+    #[test]
+    fn a_release_named_after_its_commit_gives_the_commit() {
+        let sha = "0123456789abcdef0123456789abcdef01234567";
+        for version in [sha.to_owned(), format!("shop@{sha}"), format!("shop@1.2.0+{sha}"), sha.to_uppercase()] {
+            assert_eq!(commit_in_version(&version).as_deref(), Some(sha), "{version}");
+        }
+        assert_eq!(commit_in_version("shop@2.4.0"), None);
     }
 }
