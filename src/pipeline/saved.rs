@@ -13,8 +13,6 @@ use crate::proof::{TestPlan, TestRun};
 pub(super) struct Fix {
     /// Name of the agent.
     pub(super) agent: String,
-    /// How long it worked, in milliseconds.
-    pub(super) took_ms: u64,
     /// What it handed back, if anything.
     pub(super) handback: Option<Handback>,
     /// The last part of its output, redacted.

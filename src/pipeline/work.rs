@@ -74,8 +74,7 @@ pub(super) async fn fix(desk: &Desk, ground: &Ground, evidence: &Evidence) -> Re
         let diagnosis = said.unwrap_or(last_words);
         return Ok(Err(Outcome::Abstained { why: Abstained::NothingChanged { diagnosis } }));
     }
-    let took_ms = u64::try_from(run.took.as_millis()).unwrap_or(u64::MAX);
-    let fix = Fix { agent: agent_name, took_ms, handback, last_words, changed, plan, baseline };
+    let fix = Fix { agent: agent_name, handback, last_words, changed, plan, baseline };
     desk.save("fix", &fix).await?;
     Ok(Ok(fix))
 }
