@@ -219,8 +219,11 @@ pub trait Store: Send + Sync + std::fmt::Debug {
     /// A job's history after position `after`, at most `limit` lines.
     async fn events(&self, job: JobId, after: i64, limit: u32) -> Result<Vec<JobEvent>, StoreError>;
 
-    /// The deliveries of a job, oldest first.
-    async fn deliveries(&self, job: JobId) -> Result<Vec<Delivery>, StoreError>;
+    /// The newest deliveries of a job, at most so many, oldest first. An alert storm is one job with any number of them.
+    async fn deliveries(&self, job: JobId, newest: u32) -> Result<Vec<Delivery>, StoreError>;
+
+    /// How many deliveries a job has.
+    async fn delivery_count(&self, job: JobId) -> Result<u64, StoreError>;
 
     /// One delivery.
     async fn delivery(&self, id: i64) -> Result<Option<Delivery>, StoreError>;

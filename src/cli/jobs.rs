@@ -142,7 +142,7 @@ async fn show(store: &dyn Store, id: JobId, follow: bool, json: bool, screen: &m
         return Ok(screen.raw(&visible_json(&serde_json::to_string_pretty(&all).map_err(anyhow::Error::from)?))?);
     }
     let alert = &job.alert;
-    let deliveries = store.deliveries(id).await.map_err(of_store)?.len();
+    let deliveries = store.delivery_count(id).await.map_err(of_store)?;
     screen.line(Tone::Bold, &format!("job {id}: {}", visible(&alert.title)))?;
     let mut facts = vec![
         ("issue", format!("{} in {}, epoch {}", alert.issue_name(), job.key.project, job.key.epoch)),

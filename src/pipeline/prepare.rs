@@ -23,6 +23,9 @@ use crate::redact::Redacted;
 use crate::store::Delivery;
 use crate::triage::{self, before_work};
 
+/// Deliveries of a job that are searched for evidence, newest first; in an alert storm all say the same.
+const MOST_DELIVERIES: u32 = 50;
+
 /// The repositories of a run, and the settings of its project.
 #[derive(Clone, Debug)]
 pub struct Ground {
@@ -211,7 +214,7 @@ pub async fn evidence(desk: &Desk, ground: &Ground) -> Result<Result<Evidence, O
         let context = desk.seams.redactor.data(&context).map_err(unreadable)?;
         return Ok(Ok(Evidence { context, base }));
     }
-    let deliveries = desk.seams.store.deliveries(desk.job.id).await?;
+    let deliveries = desk.seams.store.deliveries(desk.job.id, MOST_DELIVERIES).await?;
     let gathering = gather(&desk.seams, &desk.job.alert, &deliveries, ground);
     let gathered = unless_cancelled(&desk.cancel, gathering).await?;
     // The delivery alone may not have said enough for these.

@@ -132,8 +132,12 @@ impl Store for SqliteStore {
         history::events(self, job, after, limit).await
     }
 
-    async fn deliveries(&self, job: JobId) -> Result<Vec<Delivery>, StoreError> {
-        deliveries::of_job(self, job).await
+    async fn deliveries(&self, job: JobId, newest: u32) -> Result<Vec<Delivery>, StoreError> {
+        deliveries::of_job(self, job, newest).await
+    }
+
+    async fn delivery_count(&self, job: JobId) -> Result<u64, StoreError> {
+        deliveries::count(self, job).await
     }
 
     async fn delivery(&self, id: i64) -> Result<Option<Delivery>, StoreError> {

@@ -46,7 +46,7 @@ async fn ends_as_one_pull_request(service: &Service, held: &Held, job: JobId) ->
         service.history(job.id).await
     );
     assert_eq!(service.github().pulls("acme/web").len(), 1);
-    assert_eq!(service.store().await.deliveries(job.id).await.unwrap().len(), 1);
+    assert_eq!(service.store().await.deliveries(job.id, 1_000).await.unwrap().len(), 1);
     service.no_workspace_is_left().await;
     held.all_processes_are_gone().await;
     job
@@ -217,7 +217,7 @@ async fn an_accepted_alert_survives_a_kill_right_after_the_answer() {
         jobs.push(posted(&service, &issue.to_string()).await);
         service.kill().await;
         let store = service.store().await;
-        let kept = store.deliveries(*jobs.last().unwrap()).await.unwrap();
+        let kept = store.deliveries(*jobs.last().unwrap(), 1_000).await.unwrap();
         assert!(
             kept.len() == 1 && String::from_utf8_lossy(&kept[0].body).contains(&format!("\"issue_id\":\"{issue}\""))
         );

@@ -61,10 +61,22 @@ pub(super) async fn delivery(store: &SqliteStore, id: i64) -> Result<Option<Deli
 }
 
 /// The deliveries of a job, oldest first.
-pub(super) async fn of_job(store: &SqliteStore, job: JobId) -> Result<Vec<Delivery>, StoreError> {
-    let rows =
-        sqlx::query("SELECT * FROM deliveries WHERE job = ? ORDER BY id").bind(job.0).fetch_all(&store.readers).await?;
-    blocking(move || rows.iter().map(read).collect()).await
+pub(super) async fn of_job(store: &SqliteStore, job: JobId, newest: u32) -> Result<Vec<Delivery>, StoreError> {
+    let rows = sqlx::query("SELECT * FROM deliveries WHERE job = ? ORDER BY id DESC LIMIT ?")
+        .bind(job.0)
+        .bind(i64::from(newest))
+        .fetch_all(&store.readers)
+        .await?;
+    blocking(move || rows.iter().rev().map(read).collect()).await
+}
+
+/// How many deliveries a job has; their bodies are not read.
+pub(super) async fn count(store: &SqliteStore, job: JobId) -> Result<u64, StoreError> {
+    let row = sqlx::query("SELECT count(*) AS many FROM deliveries WHERE job = ?")
+        .bind(job.0)
+        .fetch_one(&store.readers)
+        .await?;
+    Ok(row.try_get::<i64, _>("many")?.unsigned_abs())
 }
 
 async fn first_of_the_same_bytes(

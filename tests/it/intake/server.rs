@@ -150,7 +150,10 @@ impl Store for Recorder {
     async fn events(&self, _: JobId, _: i64, _: u32) -> Result<Vec<JobEvent>, StoreError> {
         unreachable!()
     }
-    async fn deliveries(&self, _: JobId) -> Result<Vec<Delivery>, StoreError> {
+    async fn deliveries(&self, _: JobId, _: u32) -> Result<Vec<Delivery>, StoreError> {
+        unreachable!()
+    }
+    async fn delivery_count(&self, _: JobId) -> Result<u64, StoreError> {
         unreachable!()
     }
     async fn delivery(&self, _: i64) -> Result<Option<Delivery>, StoreError> {

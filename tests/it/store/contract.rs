@@ -8,7 +8,7 @@ use patchwright::alert::Reason;
 use patchwright::job::{EventKind, JobId, Stage, State};
 use patchwright::outcome::{Ignored, Outcome};
 use patchwright::redact::Redacted;
-use patchwright::store::{Intent, JobFilter, NewDelivery, StoreError};
+use patchwright::store::{Delivery, Intent, JobFilter, NewDelivery, StoreError};
 use serde_json::json;
 
 use super::given::*;
@@ -66,7 +66,10 @@ async fn an_alert_joins_the_job_that_waits_or_runs(database: &dyn Database) {
     for reason in [Reason::New, Reason::Requested, Reason::Regressed] {
         assert_eq!(accept(&*store, work_without_window(alert("1", reason))).await.outcome, attached);
     }
-    assert_eq!(store.deliveries(job).await.unwrap().len(), 5);
+    let all = store.deliveries(job, 1_000).await.unwrap();
+    assert_eq!((all.len(), store.delivery_count(job).await.unwrap()), (5, 5));
+    let ids = |deliveries: &[Delivery]| deliveries.iter().map(|delivery| delivery.id).collect::<Vec<_>>();
+    assert_eq!(ids(&store.deliveries(job, 2).await.unwrap()), ids(&all)[3..], "not the newest two, oldest first");
 }
 
 async fn the_same_bytes_a_second_time_change_nothing(database: &dyn Database) {
@@ -373,7 +376,7 @@ async fn what_was_accepted_survives_a_program_that_just_stops(database: &dyn Dat
     assert_eq!((resumed.id, resumed.stage, resumed.runs), (waits, Some(Stage::Agent), 2));
     assert!(again.fence > lease.fence);
     assert_eq!(take(&*next).await.0.id, runs);
-    assert_eq!(next.deliveries(waits).await.unwrap().len(), 1);
+    assert_eq!(next.deliveries(waits, 1_000).await.unwrap().len(), 1);
 }
 
 async fn a_healthy_store_can_be_written_to(database: &dyn Database) {

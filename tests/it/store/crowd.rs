@@ -34,7 +34,7 @@ async fn a_hundred_alerts_at_once_for_one_issue_make_one_job(database: &dyn Data
     let job = jobs[0].id;
     assert_eq!(accepted.iter().filter(|a| a.outcome == Outcome::Queued { job }).count(), 1);
     assert_eq!(accepted.iter().filter(|a| a.outcome == Outcome::Attached { job }).count(), 99);
-    assert_eq!(store.deliveries(job).await.unwrap().len(), 100);
+    assert_eq!(store.deliveries(job, 1_000).await.unwrap().len(), 100);
 }
 
 async fn the_same_bytes_a_hundred_times_at_once_are_one_delivery(database: &dyn Database) {
@@ -121,7 +121,7 @@ async fn a_delivery_is_whole_or_absent_when_its_sender_hangs_up(database: &dyn D
     let jobs = another.jobs(JobFilter { state: None, limit: 1_000 }).await.unwrap();
     assert!(jobs.iter().any(|job| job.id == last), "a write after the hang-ups reached the disk");
     for job in jobs {
-        let deliveries = another.deliveries(job.id).await.unwrap();
+        let deliveries = another.deliveries(job.id, 1_000).await.unwrap();
         assert_eq!(deliveries.len(), 1);
         assert_eq!(deliveries[0].outcome, Outcome::Queued { job: job.id });
     }
