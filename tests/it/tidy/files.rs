@@ -82,16 +82,19 @@ pub(super) fn root() -> &'static Path {
 
 /// All Rust files below a folder of the package.
 pub(super) fn tree(folder: &str) -> Vec<SourceFile> {
+    let rust = texts(folder).into_iter().filter(|(path, _)| path.ends_with(".rs"));
+    let files: Vec<_> = rust.map(|(path, text)| SourceFile::new(path, text)).collect();
+    assert!(!files.is_empty(), "there are no Rust files in {folder}");
+    files
+}
+
+/// Paths and texts of all files below a folder of the package; other files than text are left out.
+pub(super) fn texts(folder: &str) -> Vec<(String, String)> {
     let mut paths = Vec::new();
     walk(&root().join(folder), &mut paths);
     paths.sort();
-    let read = |path: PathBuf| {
-        let name = path.strip_prefix(root()).unwrap().to_str().unwrap().to_owned();
-        SourceFile::new(name, std::fs::read_to_string(&path).unwrap())
-    };
-    let files: Vec<_> = paths.into_iter().map(read).collect();
-    assert!(!files.is_empty(), "there are no Rust files in {folder}");
-    files
+    let name = |path: &Path| path.strip_prefix(root()).unwrap().to_str().unwrap().to_owned();
+    paths.iter().filter_map(|path| Some((name(path), std::fs::read_to_string(path).ok()?))).collect()
 }
 
 fn walk(folder: &Path, paths: &mut Vec<PathBuf>) {
@@ -99,7 +102,7 @@ fn walk(folder: &Path, paths: &mut Vec<PathBuf>) {
         let path = entry.unwrap().path();
         if path.is_dir() {
             walk(&path, paths);
-        } else if path.extension().is_some_and(|extension| extension == "rs") {
+        } else {
             paths.push(path);
         }
     }
