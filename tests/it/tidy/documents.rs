@@ -184,6 +184,18 @@ fn a_test_that_is_gone_is_noticed() {
 }
 
 #[test]
+fn nobody_is_sent_to_a_repository_that_is_not_ours() {
+    // Whoever has that name on GitHub could read what is reported there, and is linked to from every pull request.
+    let theirs = ["github.com/", "patchwright/"].concat();
+    let folders = ["src", "tests", "prompts", "docs", "deploy", "demo", "benches"].into_iter().flat_map(texts);
+    let top = ["Cargo.toml", "Dockerfile", "patchwright.example.toml"].into_iter().filter_map(Document::read);
+    let top = top.chain(Document::all()).map(|document| (document.path, document.text));
+    let sending: Vec<String> =
+        folders.chain(top).filter(|(_, text)| text.contains(&theirs)).map(|(path, _)| path).collect();
+    assert_eq!(sending, Vec::<String>::new());
+}
+
+#[test]
 fn the_readme_names_an_example_configuration_that_is_there() {
     let examples = Document::read("README.md").unwrap().example_files();
     assert!(!examples.is_empty(), "README.md names no example configuration");
