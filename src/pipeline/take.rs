@@ -72,21 +72,36 @@ pub(super) async fn take_changes(
         let commit = objects::commit(mirror, &applied.tree, &tree.base, &info).await?;
         objects::pin(mirror, &commit, &format!("refs/patchwright/job-{}/run-{}", desk.job.id, desk.lease.fence))
             .await?;
-        let text = format!("{}: {} files changed, kept as commit {}", tree.site.id, changes.len(), short(&commit));
+        let text = format!("{}: {} changed, kept as commit {}", tree.site.id, files(changes.len()), short(&commit));
         desk.journal.note(Stage::Agent, &text).await?;
         changed.push(Changed { repository: tree.site.id.to_string(), base: tree.base.clone(), commit, changes });
     }
     Ok(Ok(changed))
 }
 
-/// Where forges keep what they run as soon as a branch is pushed, with the repository's secrets.
-const CI_CONFIGURATION: [&str; 6] = [
+fn files(count: usize) -> String {
+    format!("{count} {}", if count == 1 { "file" } else { "files" })
+}
+
+/// Beginnings, in lower case, of the paths where forges and build servers look for what they run as soon as a branch is pushed, with the repository's secrets.
+const CI_CONFIGURATION: [&str; 17] = [
     ".github/workflows/",
     ".github/actions/",
     ".gitlab-ci.yml",
     ".gitea/workflows/",
     ".forgejo/workflows/",
     ".circleci/",
+    ".buildkite/",
+    ".semaphore/",
+    ".woodpecker",
+    ".drone.",
+    ".cirrus.",
+    ".travis.yml",
+    ".appveyor.yml",
+    "appveyor.yml",
+    "azure-pipelines",
+    "bitbucket-pipelines.yml",
+    "jenkinsfile",
 ];
 
 /// A draft waits for a person, but what a push starts does not.
@@ -124,10 +139,34 @@ mod tests {
 
     #[test]
     fn a_change_of_what_a_push_starts_is_named() {
-        for path in [".github/workflows/ci.yml", ".GitHub/Workflows/x.yml", ".gitlab-ci.yml", ".circleci/config.yml"] {
+        for path in [
+            ".github/workflows/ci.yml",
+            ".GitHub/Workflows/x.yml",
+            ".gitlab-ci.yml",
+            ".circleci/config.yml",
+            ".buildkite/pipeline.yml",
+            ".semaphore/semaphore.yml",
+            ".woodpecker.yml",
+            ".woodpecker/test.yaml",
+            ".drone.yml",
+            ".drone.star",
+            ".cirrus.yml",
+            ".travis.yml",
+            ".appveyor.yml",
+            "appveyor.yml",
+            "azure-pipelines.yml",
+            "azure-pipelines/release.yml",
+            "bitbucket-pipelines.yml",
+            "Jenkinsfile",
+        ] {
             let what = runs_before_review(&[change("src/app.rs"), change(path)]).unwrap();
             assert!(what.contains(path), "{what}");
         }
+    }
+
+    #[test]
+    fn one_file_is_one_file() {
+        assert_eq!([files(1), files(2)], ["1 file", "2 files"]);
     }
 
     #[test]
