@@ -9,6 +9,7 @@ use std::os::unix::fs::DirBuilderExt as _;
 use std::path::Path;
 
 use super::remote::Address;
+pub use super::submodules::Submodules;
 use super::{Git, GitError, blocking, submodules};
 use crate::forge::Remote;
 use crate::git::mirror::Mirror;
@@ -23,15 +24,6 @@ pub struct Extras {
     pub lfs: Option<Remote>,
     /// Fetch submodules of the same host, and theirs; otherwise their folders stay empty.
     pub submodules: Option<Submodules>,
-}
-
-/// Where submodules come from, and where their mirrors are kept.
-#[derive(Clone, Debug)]
-pub struct Submodules {
-    /// The remote of the repository that has them.
-    pub remote: Remote,
-    /// The folder of mirrors.
-    pub mirrors: std::path::PathBuf,
 }
 
 /// Configuration of a checkout, for the agent that will work in it. We ourselves never read it.
@@ -54,6 +46,20 @@ const ATTRIBUTES: &str = "* -text !eol !crlf !filter !ident !working-tree-encodi
 /// `NotFound` where the mirror does not have the commit. `Unsupported` where Git LFS is asked for and not installed, or
 /// a submodule is not on the remote's host.
 pub async fn checkout(git: &Git, mirror: &Mirror, commit: &str, dest: &Path, extras: &Extras) -> Result<(), GitError> {
+    write_files(git, mirror, commit, dest).await?;
+    if let Some(remote) = &extras.lfs {
+        fetch_lfs(git, remote, dest).await?;
+    }
+    if let Some(from) = &extras.submodules {
+        for submodule in submodules::fetch_all(git, mirror, commit, from).await? {
+            write_files(git, &submodule.mirror, &submodule.commit, &dest.join(&submodule.path)).await?;
+        }
+    }
+    Ok(())
+}
+
+/// A repository of its own with the files of a commit.
+async fn write_files(git: &Git, mirror: &Mirror, commit: &str, dest: &Path) -> Result<(), GitError> {
     let Some(id) = mirror.resolve(commit).await?.filter(|_| commit.len() == 40) else {
         let what = format!("cannot check out {commit}: it is not a commit of {}; fetch first", mirror.id());
         return Err(GitError::NotFound { what });
@@ -65,12 +71,6 @@ pub async fn checkout(git: &Git, mirror: &Mirror, commit: &str, dest: &Path, ext
     let args =
         ["--git-dir=.git", "--work-tree=.", "checkout", "--quiet", "--force", "--no-recurse-submodules", BRANCH, "--"];
     git.run(dest, &args, None, &[]).await?.succeeded(&doing)?;
-    if let Some(remote) = &extras.lfs {
-        fetch_lfs(git, remote, dest).await?;
-    }
-    if let Some(from) = &extras.submodules {
-        submodules::checkout_all(git, mirror, commit, dest, from).await?;
-    }
     Ok(())
 }
 

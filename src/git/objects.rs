@@ -19,7 +19,7 @@ pub use self::trees::{Applied, CommitInfo, between, changes, commit, diff, pin};
 
 use std::path::Path;
 
-use git2::{ErrorCode, ObjectType, Oid, Repository, Tree, TreeEntry};
+use git2::{ErrorCode, IndexEntry, IndexTime, ObjectType, Oid, Repository, Tree, TreeEntry};
 use serde::{Deserialize, Serialize};
 
 use super::GitError;
@@ -119,4 +119,24 @@ fn tree_of<'repo>(repo: &'repo Repository, id: &str) -> Result<Tree<'repo>, git2
         .peel(ObjectType::Tree)?
         .into_tree()
         .map_err(|object| git2::Error::from_str(&format!("{} is not a tree", object.id())))
+}
+
+/// An entry of an index that has no file behind it.
+fn index_entry(path: &[u8], mode: u32, id: Oid) -> IndexEntry {
+    let (ctime, mtime) = (IndexTime::new(0, 0), IndexTime::new(0, 0));
+    let path = path.to_vec();
+    IndexEntry {
+        ctime,
+        mtime,
+        dev: 0,
+        ino: 0,
+        mode,
+        uid: 0,
+        gid: 0,
+        file_size: 0,
+        id,
+        flags: 0,
+        flags_extended: 0,
+        path,
+    }
 }

@@ -1,14 +1,13 @@
 //! Fetches submodules through mirrors of their own, without `git submodule`.
 //!
 //! Invariant: a submodule comes only from the host of the repository that has it, since the credential is bound to that
-//! host; its path is the one in the tree, which `git` has just checked out as an empty folder.
+//! host; its path is the one in the tree, which `git` checks out as an empty folder.
 
-use std::path::{Component, Path};
+use std::path::{Component, Path, PathBuf};
 
 use git2::{ObjectType, Oid};
 use url::Url;
 
-use super::checkout::{Extras, Submodules, checkout};
 use super::mirror::Mirror;
 use super::objects::each_entry;
 use super::remote::Address;
@@ -21,6 +20,24 @@ const MAX: usize = 100;
 /// How deep submodules may have submodules.
 const MAX_DEPTH: usize = 4;
 
+/// Where submodules come from, and where their mirrors are kept.
+#[derive(Clone, Debug)]
+pub struct Submodules {
+    /// The remote of the repository that has them.
+    pub remote: Remote,
+    /// The folder of mirrors.
+    pub mirrors: PathBuf,
+}
+
+/// A submodule whose objects are here.
+#[derive(Debug)]
+pub(super) struct Fetched {
+    pub(super) mirror: Mirror,
+    pub(super) commit: String,
+    /// Its place in the checkout of the outermost repository.
+    pub(super) path: PathBuf,
+}
+
 /// A submodule as a commit has it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 struct Submodule {
@@ -29,16 +46,16 @@ struct Submodule {
     url: Option<String>,
 }
 
-/// Checks out the submodules of a commit below `dest`, and theirs.
-pub(super) async fn checkout_all(
+/// Fetches the submodules of a commit, and theirs; each comes after the one that it is in.
+pub(super) async fn fetch_all(
     git: &Git,
     mirror: &Mirror,
     commit: &str,
-    dest: &Path,
     from: &Submodules,
-) -> Result<(), GitError> {
-    let mut open = vec![(mirror.clone(), commit.to_owned(), dest.to_path_buf(), from.remote.clone(), 0)];
-    while let Some((mirror, commit, dest, remote, depth)) = open.pop() {
+) -> Result<Vec<Fetched>, GitError> {
+    let mut fetched = Vec::new();
+    let mut open = vec![(mirror.clone(), commit.to_owned(), PathBuf::new(), from.remote.clone(), 0)];
+    while let Some((mirror, commit, folder, remote, depth)) = open.pop() {
         for submodule in submodules_of(&mirror, &commit).await? {
             let doing = format!("fetch the submodule {} of {}", submodule.path, mirror.id());
             let refuse = |why: &str| {
@@ -60,12 +77,12 @@ pub(super) async fn checkout_all(
             let theirs = Remote { url: url.to_string(), authorization: remote.authorization.clone() };
             let module = Mirror::open(&from.mirrors, &id)?;
             module.fetch(git, &theirs).await?;
-            let folder = dest.join(path);
-            Box::pin(checkout(git, &module, &submodule.commit, &folder, &Extras::default())).await?;
-            open.push((module, submodule.commit, folder, theirs, depth + 1));
+            let path = folder.join(path);
+            open.push((module.clone(), submodule.commit.clone(), path.clone(), theirs, depth + 1));
+            fetched.push(Fetched { mirror: module, commit: submodule.commit, path });
         }
     }
-    Ok(())
+    Ok(fetched)
 }
 
 /// The submodules of a commit: paths and commits from its tree, addresses from its `.gitmodules`.

@@ -6,14 +6,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use git2::{Index, IndexEntry, IndexTime, ObjectType, Oid, Repository};
+use git2::{Index, ObjectType, Oid, Repository};
 
 use super::ignores::Ignores;
 use super::lfs;
 use super::names::{is_litter, printable, refuse_link, refuse_name};
 use super::trees::changes_between;
 use super::work_tree::{Descend, Entry, Kind, Stopped, as_path, walk};
-use super::{Change, Refusal, SnapshotError, each_entry, tree_of};
+use super::{Change, Refusal, SnapshotError, each_entry, index_entry, tree_of};
 use crate::git::mirror::Mirror;
 use crate::git::{GitError, blocking};
 
@@ -307,26 +307,6 @@ impl Taken {
     fn is_below_left_out(&self, path: &[u8]) -> bool {
         let ends = path.iter().enumerate().filter(|(_, byte)| **byte == b'/').map(|(at, _)| at).chain([path.len()]);
         ends.filter_map(|end| path.get(..end)).any(|part| self.left_out_paths.contains(part))
-    }
-}
-
-/// An entry of an index that has no file behind it.
-pub(super) fn index_entry(path: &[u8], mode: u32, id: Oid) -> IndexEntry {
-    let (ctime, mtime) = (IndexTime::new(0, 0), IndexTime::new(0, 0));
-    let path = path.to_vec();
-    IndexEntry {
-        ctime,
-        mtime,
-        dev: 0,
-        ino: 0,
-        mode,
-        uid: 0,
-        gid: 0,
-        file_size: 0,
-        id,
-        flags: 0,
-        flags_extended: 0,
-        path,
     }
 }
 

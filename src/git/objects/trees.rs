@@ -7,7 +7,7 @@ use git2::{
 };
 
 use super::names::printable;
-use super::{Change, ChangeKind, Refusal, SnapshotError, tree_of};
+use super::{Change, ChangeKind, Refusal, SnapshotError, index_entry, tree_of};
 use crate::clock::Moment;
 use crate::git::mirror::Mirror;
 use crate::git::{GitError, blocking};
@@ -69,7 +69,7 @@ fn apply(repo: &Repository, before: &str, after: &str, base: &str) -> Result<Res
             (Some(_), None, Some(_)) => left_out.push(printable(&path)),
             // The setup changed it and the agent removed it, or the other way round: what the agent did counts.
             (Some(_), Some(_), None) => {}
-            (None, _, Some(theirs)) => index.add(&super::snapshot::index_entry(&path, theirs.mode, theirs.id))?,
+            (None, _, Some(theirs)) => index.add(&index_entry(&path, theirs.mode, theirs.id))?,
             _ => {
                 let why = "was changed in the same lines by the setup command and by the agent, so that the agent's \
                            part cannot be told apart; let the setup command leave tracked files alone";
