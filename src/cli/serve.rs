@@ -76,8 +76,32 @@ impl Service {
         Ok(())
     }
 
+    /// Serves until a signal, then stops.
+    ///
+    /// # Errors
+    /// Where the service ended by itself, or was stopped at once.
+    pub async fn until_told(mut self, signals: &mut StopSignals) -> Result<(), CliError> {
+        tokio::select! {
+            () = signals.next() => signals.settle().await,
+            () = self.failed() => return Err(anyhow::anyhow!("the service ended unexpectedly; see its log").into()),
+        }
+        tracing::info!("stopping; a second signal stops at once");
+        self.stop_or_at_once(signals).await
+    }
+
+    /// Stops, at once if there is another signal.
+    ///
+    /// # Errors
+    /// Where there was one, or the receiver or the workers ended unexpectedly.
+    pub async fn stop_or_at_once(self, signals: &mut StopSignals) -> Result<(), CliError> {
+        tokio::select! {
+            stopped = self.stop() => stopped,
+            () = signals.next() => Err(anyhow::anyhow!("stopped at once by a second signal").into()),
+        }
+    }
+
     /// Ends when the receiver or the workers have ended by themselves, which they should not.
-    async fn failed(&mut self) {
+    pub async fn failed(&mut self) {
         tokio::select! {
             _ = &mut self.receiver => {}
             _ = &mut self.workers => {}
@@ -104,19 +128,11 @@ pub async fn run(start: &Start, args: Args, screen: &mut Screen) -> Result<(), C
     let seams = setup::seams(start, config, secrets).await?;
     // Before anybody can know that we are there, and so tell us to stop.
     let mut signals = StopSignals::listen()?;
-    let mut service = start_service(&seams).await?;
+    let service = start_service(&seams).await?;
     let address = service.address;
     screen.line(Tone::Plain, &format!("listening on http://{address}; send Sentry's webhooks to /webhooks/sentry"))?;
     tracing::info!(%address, workers = seams.config.worker.count, "service started");
-    tokio::select! {
-        () = signals.next() => signals.settle().await,
-        () = service.failed() => return Err(anyhow::anyhow!("the service ended unexpectedly; see its log").into()),
-    }
-    tracing::info!("stopping; a second signal stops at once");
-    tokio::select! {
-        stopped = service.stop() => stopped?,
-        () = signals.next() => return Err(anyhow::anyhow!("stopped at once by a second signal").into()),
-    }
+    service.until_told(&mut signals).await?;
     tracing::info!("stopped");
     Ok(())
 }

@@ -27,6 +27,17 @@ impl Environment {
         self.get("PATH").unwrap_or("/usr/local/bin:/usr/bin:/bin")
     }
 
+    /// The rest of it for a configuration of its own: no setting and no credential of a service that is set up here.
+    #[must_use]
+    pub fn without_settings(&self) -> Self {
+        let ours = |name: &str| {
+            name.starts_with("PATCHWRIGHT_")
+                || name.starts_with("SENTRY_")
+                || matches!(name, "DATABASE_URL" | "GITHUB_TOKEN")
+        };
+        self.iter().filter(|(name, _)| !ours(name)).collect()
+    }
+
     /// All variables.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
         self.0.iter().map(|(name, value)| (name.as_str(), value.as_str()))

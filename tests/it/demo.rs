@@ -5,8 +5,20 @@
 #![expect(clippy::unwrap_used, reason = "a helper of a test that fails is a test that fails")]
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
+use std::time::Duration;
 
+use patchwright::cli::setup::install_crypto;
+use patchwright::source::sentry::signature;
+use rustix::process::{Pid, Signal, kill_process};
+use tokio::io::{AsyncBufReadExt, BufReader, Lines};
+use tokio::process::{Child, ChildStdout};
+
+use crate::fake::sentry::{self, FakeSentry};
+use crate::held::Held;
+
+/// How long a demo may take before a test fails.
+const DEADLINE: Duration = Duration::from_secs(60);
 const BINARY: &str = env!("CARGO_BIN_EXE_patchwright");
 const SCRIPTED_AGENT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/demo/scripted_agent.py");
 const ALERT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/demo/alert.json");
@@ -55,6 +67,151 @@ impl Demo {
         record["state"] = state.into();
         std::fs::write(&file, record.to_string()).unwrap();
     }
+}
+
+/// A demo whose output is read as it comes; killed with this value.
+struct Running {
+    child: Child,
+    lines: Lines<BufReader<ChildStdout>>,
+    output: String,
+}
+
+impl Running {
+    fn start(arguments: &[&str]) -> Self {
+        let mut command = tokio::process::Command::new(BINARY);
+        command.arg("demo").args(arguments).env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::inherit()).kill_on_drop(true).spawn().unwrap();
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        Self { child, lines, output: String::new() }
+    }
+
+    /// Reads until a line holds this text, or to the end; answers the line.
+    async fn line(&mut self, text: Option<&str>) -> Option<String> {
+        let found = tokio::time::timeout(DEADLINE, async {
+            while let Some(line) = self.lines.next_line().await.unwrap() {
+                self.output.push_str(&format!("{line}\n"));
+                if text.is_some_and(|text| line.contains(text)) {
+                    return Some(line);
+                }
+            }
+            None
+        });
+        found.await.unwrap()
+    }
+
+    fn interrupt(&self) {
+        let pid = i32::try_from(self.child.id().unwrap()).unwrap();
+        kill_process(Pid::from_raw(pid).unwrap(), Signal::INT).unwrap();
+    }
+
+    /// The rest of what it prints, and its exit code.
+    async fn ended(mut self) -> (String, Option<i32>) {
+        self.line(None).await;
+        let status = tokio::time::timeout(DEADLINE, self.child.wait()).await.unwrap().unwrap();
+        (self.output, status.code())
+    }
+}
+
+/// A database that is somebody else's: it does not even have to be one.
+const FOREIGN: &str = "not to be opened by a demo";
+
+#[tokio::test]
+async fn a_demo_keeps_away_from_the_service_that_its_environment_configures() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    std::fs::write(path("production.db"), FOREIGN).unwrap();
+    let sentry = FakeSentry::start().await;
+    let mut command = tokio::process::Command::new(BINARY);
+    command.args(["demo", "--dir", &path("demo")]).env_clear();
+    command.env("PATH", std::env::var_os("PATH").unwrap_or_default());
+    command.env("DATABASE_URL", format!("sqlite:{}", path("production.db")));
+    command.env("SENTRY_URL", sentry.url()).env("SENTRY_ORG", "acme").env("SENTRY_AUTH_TOKEN", sentry::TOKEN);
+    command.env("SENTRY_WEBHOOK_SECRET", "theirs").env("GITHUB_TOKEN", "ghp_theirs");
+    command.env("PATCHWRIGHT_DATA_DIR", path("data")).env("PATCHWRIGHT_CONFIG", path("absent.toml"));
+    command.env("PATCHWRIGHT_SERVER__LISTEN", "0.0.0.0:0").env("PATCHWRIGHT_FORGE__KIND", "github");
+    command.env("http_proxy", sentry.url());
+    let output = command.output().await.unwrap();
+    assert!(output.status.success(), "{}", text(&output));
+    assert!(text(&output).contains("listening on http://127.0.0.1:"), "{}", text(&output));
+    assert!(sentry.log().is_empty(), "{:?}", sentry.log());
+    assert_eq!(std::fs::read_to_string(path("production.db")).unwrap(), FOREIGN);
+    assert!(!Path::new(&path("data")).exists());
+    // Nor do its links lead to anybody: names below `.example` belong to nobody.
+    let body = std::fs::read_to_string(path("demo/forge/acme/shop.pulls/1.md")).unwrap();
+    let hosts: Vec<&str> = body.split("://").skip(1).filter_map(|rest| rest.split('/').next()).collect();
+    assert!(hosts.iter().all(|host| host.ends_with(".example")), "{hosts:?}");
+}
+
+#[test]
+fn a_demo_takes_no_configuration_but_its_own() {
+    for arguments in [["--config", "patchwright.toml", "demo"], ["demo", "--set", "worker.count=1"]] {
+        let output = run(Path::new(BINARY), &arguments);
+        assert_eq!(output.status.code(), Some(2));
+        assert!(text(&output).contains("leave out --config and --set"), "{}", text(&output));
+    }
+}
+
+#[test]
+fn a_demo_that_cannot_begin_leaves_no_folder_behind() {
+    let folder = tempfile::tempdir().unwrap();
+    let demo = folder.path().join("demo");
+    for (agent, complaint) in [("no-such-agent", "neither a profile"), ("mine --in {promt_file}", "did you mean")] {
+        let output = run(Path::new(BINARY), &["demo", "--dir", demo.to_str().unwrap(), "--agent", agent]);
+        assert_eq!(output.status.code(), Some(2), "{}", text(&output));
+        assert!(text(&output).contains(complaint), "{}", text(&output));
+        assert!(!demo.exists(), "{agent}");
+    }
+}
+
+#[tokio::test]
+async fn a_demo_that_is_interrupted_ends_its_agent_and_says_where_it_is() {
+    let held = Held::new();
+    let folder = tempfile::tempdir().unwrap();
+    let demo = folder.path().join("demo").display().to_string();
+    let running = Running::start(&["--dir", &demo, "--agent", &held.wait_here("agent")]);
+    held.reached("agent", 1).await;
+    running.interrupt();
+    let (output, code) = running.ended().await;
+    assert_eq!(code, Some(1), "{output}");
+    assert!(output.contains(&format!("rm -rf {demo}")), "{output}");
+    assert_eq!(held.processes(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_demo_that_keeps_serving_takes_more_alerts_and_says_how_to_send_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let demo = folder.path().join("demo");
+    let mut running = Running::start(&["--dir", demo.to_str().unwrap(), "--keep-serving"]);
+    let serving = running.line(Some("Serving on http://")).await.unwrap();
+    let command = running.line(Some("curl ")).await.unwrap();
+    let (secret, alert) = (demo.join("webhook-secret"), demo.join("alert.json"));
+    for file in [&secret, &alert] {
+        assert!(command.contains(file.to_str().unwrap()), "{command}");
+    }
+    let alert = std::fs::read_to_string(alert).unwrap().replace("4815162342", "4815162343");
+    let signature = signature::sign(&std::fs::read_to_string(secret).unwrap(), alert.as_bytes());
+    let url = command.split(' ').find(|word| word.starts_with("http://")).unwrap();
+    assert!(serving.contains(url.trim_end_matches("/webhooks/sentry")), "{serving}");
+    install_crypto();
+    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    let request = client.post(url).header("Content-Type", "application/json");
+    let request = request.header("Sentry-Hook-Resource", "event_alert").header("Sentry-Hook-Signature", signature);
+    assert_eq!(request.body(alert).send().await.unwrap().status(), 202);
+    running.interrupt();
+    let (output, code) = running.ended().await;
+    assert_eq!(code, Some(0), "{output}");
+}
+
+#[test]
+fn the_command_that_a_demo_ends_with_works_as_it_stands() {
+    let folder = tempfile::tempdir().unwrap();
+    let demo = folder.path().join("it's my demo");
+    let output = run(Path::new(BINARY), &["demo", "--dir", demo.to_str().unwrap()]);
+    assert!(output.status.success(), "{}", text(&output));
+    let printed = text(&output);
+    let command = printed.lines().find_map(|line| line.trim().strip_prefix("look again")).unwrap();
+    let shown = run(Path::new("/bin/sh"), &["-c", command]);
+    assert!(shown.status.success() && text(&shown).contains("opened"), "{command}\n{}", text(&shown));
 }
 
 #[test]

@@ -33,6 +33,26 @@ fn the_conventional_variables_work_without_a_file() {
 }
 
 #[test]
+fn nothing_is_set_by_an_environment_without_settings() {
+    let set: Environment = [
+        ("SENTRY_AUTH_TOKEN", "x"),
+        ("SENTRY_WEBHOOK_SECRET", "x"),
+        ("GITHUB_TOKEN", "x"),
+        ("SENTRY_ORG", "acme"),
+        ("SENTRY_URL", "https://sentry.example.com"),
+        ("DATABASE_URL", "sqlite:/var/lib/x.db"),
+        ("PATCHWRIGHT_WORKER__COUNT", "7"),
+        ("PATCHWRIGHT_CONFIG", "/nowhere.toml"),
+        ("ANTHROPIC_API_KEY", "k"),
+    ]
+    .into_iter()
+    .collect();
+    let left = set.without_settings();
+    assert_eq!(left.iter().collect::<Vec<_>>(), [("ANTHROPIC_API_KEY", "k")]);
+    assert_eq!(load(Some(&File::new("").path), &left, &[]).expect("sound").config, Config::default());
+}
+
+#[test]
 fn the_conventional_secrets_stand_back_for_configured_ones() {
     let file = File::new("[sentry]\ntoken = \"env:A\"\nwebhook_secrets = [\"env:B\"]\n[forge]\ntoken = \"env:C\"\n");
     let set = [("SENTRY_AUTH_TOKEN", "x"), ("SENTRY_WEBHOOK_SECRET", "x"), ("GITHUB_TOKEN", "x")];
