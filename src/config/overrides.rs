@@ -16,8 +16,10 @@ use super::shape::{self, Kind, Shape};
 /// What the names of our own variables begin with.
 const PREFIX: &str = "PATCHWRIGHT_";
 
-/// Variables of that form which are no settings: the file's path, the log filter, and the mark of an agent's processes.
-const RESERVED: [&str; 3] = ["PATCHWRIGHT_CONFIG", "PATCHWRIGHT_LOG", "PATCHWRIGHT_RUN"];
+/// Variables of that form which are no settings: the file's path, the log filter, and what we tell an agent and its
+/// processes. An agent may work on a repository that calls Patchwright, such as this one.
+const RESERVED: [&str; 5] =
+    ["PATCHWRIGHT_CONFIG", "PATCHWRIGHT_LOG", "PATCHWRIGHT_RUN", "PATCHWRIGHT_CONTEXT_DIR", "PATCHWRIGHT_RESULT_FILE"];
 
 /// Variables that other tools use too, and the settings that they stand for.
 const CONVENTIONAL: [(&str, &str); 3] =

@@ -33,6 +33,12 @@ fn the_conventional_variables_work_without_a_file() {
 }
 
 #[test]
+fn an_agent_that_calls_patchwright_is_not_told_that_its_own_variables_are_settings() {
+    let told = ["PATCHWRIGHT_RUN", "PATCHWRIGHT_CONTEXT_DIR", "PATCHWRIGHT_RESULT_FILE"];
+    assert_eq!(load_env(&told.map(|name| (name, "/somewhere"))), Config::default());
+}
+
+#[test]
 fn nothing_is_set_by_an_environment_without_settings() {
     let set: Environment = [
         ("SENTRY_AUTH_TOKEN", "x"),
