@@ -99,9 +99,10 @@ pub fn main() -> ExitCode {
     let environment = Environment::of_process();
     let default_log = if matches!(cli.command, Command::Serve(_)) { "info" } else { "warn" };
     let filter = cli.log.as_deref().or_else(|| environment.get("PATCHWRIGHT_LOG")).unwrap_or(default_log);
-    telemetry::start(filter, if cli.log_json { LogFormat::Json } else { LogFormat::Text });
+    let format = if cli.log_json { LogFormat::Json } else { LogFormat::Text };
+    telemetry::start(filter, format, environment.wants_colours());
     let start = Start { config: cli.config, set: cli.set, environment };
-    let mut screen = Screen::standard();
+    let mut screen = Screen::standard(&start.environment);
     let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(threads()).enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return screen.error(&format!("the runtime could not be started: {error}")),

@@ -5,6 +5,7 @@
 use std::process::ExitCode;
 
 use patchwright::cli;
+use patchwright::config::environment::Environment;
 use patchwright::process::{harden_self, supervise};
 
 fn main() -> ExitCode {
@@ -14,7 +15,8 @@ fn main() -> ExitCode {
     }
     // Children run under the same user; without this they could read our environment through /proc.
     if let Err(error) = harden_self() {
-        return cli::screen::Screen::standard().error(&format!("the process could not be hardened: {error}"));
+        let mut screen = cli::screen::Screen::standard(&Environment::default());
+        return screen.error(&format!("the process could not be hardened: {error}"));
     }
     cli::main()
 }

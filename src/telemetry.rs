@@ -35,14 +35,14 @@ fn filter_of(filter: &str) -> Option<EnvFilter> {
 
 /// Starts logging. `filter` is in `tracing`'s filter syntax, such as `info` or `patchwright=debug`.
 ///
-/// A filter that cannot be read becomes `info`, with a warning: a typo must not keep the service down.
-pub fn start(filter: &str, format: LogFormat) {
+/// With `colours` only if standard error is a terminal. A filter that cannot be read becomes `info`, with a warning: a typo must not keep the service down.
+pub fn start(filter: &str, format: LogFormat, colours: bool) {
     let parsed = filter_of(filter);
     let bad = parsed.is_none();
     let builder = tracing_subscriber::fmt()
         .with_env_filter(parsed.or_else(|| filter_of("info")).unwrap_or_default())
         .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal())
+        .with_ansi(colours && std::io::stderr().is_terminal())
         .with_target(false);
     let started = match format {
         LogFormat::Text => builder.try_init(),

@@ -50,7 +50,7 @@ fn print(event: &JobEvent, screen: &mut Screen) -> Result<(), CliError> {
     let (stage, text) = (event.stage, visible(&event.text));
     match event.kind {
         EventKind::Stage => screen.line(Tone::Bold, &format!("▸ {stage}"))?,
-        EventKind::Output => screen.line(Tone::Dim, &format!("    │ {text}"))?,
+        EventKind::Output => screen.line(Tone::Dim, format!("    │ {text}").trim_end())?,
         EventKind::Note => {
             for line in event.text.lines() {
                 screen.line(Tone::Plain, &format!("    {}", visible(line)))?;

@@ -6,6 +6,7 @@
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 
+use crate::config::environment::Environment;
 use crate::prompt::clean;
 
 /// Standard output and error.
@@ -32,10 +33,10 @@ pub enum Tone {
 }
 
 impl Screen {
-    /// The process's standard output; colours only on a terminal.
+    /// The process's standard output; colours only on a terminal that shows them to somebody who wants them.
     #[must_use]
-    pub fn standard() -> Self {
-        Self { colours: io::stdout().is_terminal() }
+    pub fn standard(environment: &Environment) -> Self {
+        Self { colours: io::stdout().is_terminal() && environment.wants_colours() }
     }
 
     /// Writes one line of our own text, or of outside text that went through [`visible`].

@@ -27,6 +27,12 @@ impl Environment {
         self.get("PATH").unwrap_or("/usr/local/bin:/usr/bin:/bin")
     }
 
+    /// Whether a terminal may be sent colours: as <https://no-color.org> asks, and not where it is said to show none.
+    #[must_use]
+    pub fn wants_colours(&self) -> bool {
+        self.get("NO_COLOR").is_none() && self.get("TERM").is_some_and(|name| name != "dumb")
+    }
+
     /// The rest of it for a configuration of its own: no setting and no credential of a service that is set up here.
     #[must_use]
     pub fn without_settings(&self) -> Self {
@@ -53,5 +59,17 @@ impl<K: Into<String>, V: Into<String>> FromIterator<(K, V)> for Environment {
 impl std::fmt::Debug for Environment {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_set().entries(self.0.keys()).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn colours_are_for_those_who_want_them() {
+        let wants = |variables: &[(&str, &str)]| variables.iter().copied().collect::<Environment>().wants_colours();
+        assert!(wants(&[("TERM", "xterm")]) && wants(&[("TERM", "xterm"), ("NO_COLOR", "")]));
+        assert!(!wants(&[("TERM", "xterm"), ("NO_COLOR", "1")]) && !wants(&[("TERM", "dumb")]) && !wants(&[]));
     }
 }
