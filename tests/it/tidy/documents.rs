@@ -184,6 +184,12 @@ fn a_test_that_is_gone_is_noticed() {
 }
 
 #[test]
+fn the_page_on_containers_shows_the_dockerfile_that_is_there() {
+    let (page, file) = (Document::read("docs/container.md").unwrap(), Document::read("deploy/Dockerfile").unwrap());
+    assert!(page.text.contains(&format!("```dockerfile\n{}```\n", file.text)), "docs/container.md shows another one");
+}
+
+#[test]
 fn nobody_is_sent_to_a_repository_that_is_not_ours() {
     // Whoever has that name on GitHub could read what is reported there, and is linked to from every pull request.
     let theirs = ["github.com/", "patchwright/"].concat();
