@@ -190,6 +190,19 @@ fn the_page_on_containers_shows_the_dockerfile_that_is_there() {
 }
 
 #[test]
+fn every_flag_is_in_the_documents() {
+    fn flags(command: &clap::Command) -> Vec<String> {
+        let own = command.get_arguments().filter_map(|argument| Some(format!("--{}", argument.get_long()?)));
+        own.chain(command.get_subcommands().flat_map(flags)).collect()
+    }
+    let flags = flags(&<patchwright::cli::Cli as clap::CommandFactory>::command());
+    assert!(flags.len() > 10, "{flags:?}");
+    let text = ["README.md", "docs/configuration.md"].map(|path| Document::read(path).unwrap().text).concat();
+    let missing: Vec<_> = flags.into_iter().filter(|flag| !text.contains(&format!("`{flag}"))).collect();
+    assert_eq!(missing, Vec::<String>::new());
+}
+
+#[test]
 fn nobody_is_sent_to_a_repository_that_is_not_ours() {
     // Whoever has that name on GitHub could read what is reported there, and is linked to from every pull request.
     let theirs = ["github.com/", "patchwright/"].concat();
