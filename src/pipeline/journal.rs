@@ -13,10 +13,13 @@ use crate::job::{EventKind, Lease, Stage};
 use crate::redact::{Redacted, Redactor};
 use crate::store::{NewEvent, Store, StoreError};
 
-/// Lines of one command's output that are kept.
+/// Lines of one command's output that are kept, with the one that says so.
 const MOST_LINES: usize = 5_000;
-/// How long lines are collected before they are written in one go.
+/// Bytes of one command's output that are kept.
+const MOST_BYTES: usize = 1 << 20;
+/// How long lines are collected before they are written in one go, and how many at most. Others wait for the database, too.
 const BATCH_TIME: Duration = Duration::from_millis(200);
+const BATCH_LINES: usize = 64;
 /// Lines that wait to be written; the command is never held up by the database, further lines are dropped and counted.
 const QUEUE: usize = 4_096;
 
@@ -81,26 +84,29 @@ impl Journal {
     }
 
     async fn keep_output(self, stage: Stage, mut lines: mpsc::Receiver<String>) {
-        let (mut kept, mut key_block) = (0_usize, KeyBlock::default());
-        let mut batch = Vec::new();
+        let mut keeper = Keeper::new(stage, Arc::clone(&self.redactor));
         while let Some(first) = lines.recv().await {
+            if keeper.is_full() {
+                // Taken all the same, so that nobody waits for us to do it.
+                continue;
+            }
             let deadline = tokio::time::Instant::now() + BATCH_TIME;
-            batch.push(first);
-            while let Ok(Some(line)) = tokio::time::timeout_at(deadline, lines.recv()).await {
+            let mut batch = vec![first];
+            while batch.len() < BATCH_LINES
+                && let Ok(Some(line)) = tokio::time::timeout_at(deadline, lines.recv()).await
+            {
                 batch.push(line);
             }
-            let room = MOST_LINES.saturating_sub(kept);
-            let mut events: Vec<NewEvent> = batch
-                .drain(..)
-                .map(|line| if key_block.hides(&line) { KEY_LINE.to_owned() } else { line })
-                .filter_map(|line| self.line(stage, &line))
-                .take(room)
-                .collect();
-            kept += events.len();
-            if room > 0 && kept >= MOST_LINES {
-                let text = Redacted::ours("[further output of this command is not kept here]");
-                events.push(NewEvent { stage, kind: EventKind::Output, text });
-            }
+            // A flood keeps a processor busy, and the threads of the runtime also answer webhooks and renew leases.
+            let done = tokio::task::spawn_blocking(move || {
+                let events = keeper.keep(batch);
+                (keeper, events)
+            });
+            let Ok((back, events)) = done.await else {
+                tracing::error!("the output of a command could not be prepared for its history; the rest is not kept");
+                return;
+            };
+            keeper = back;
             // A lost lease or a database that is down is found out by the worker; output alone must not end a run.
             if let Some((store, lease)) = &self.kept
                 && !events.is_empty()
@@ -110,17 +116,57 @@ impl Journal {
             }
         }
     }
+}
+
+/// Makes lines of the history from what one command prints.
+struct Keeper {
+    stage: Stage,
+    redactor: Arc<Redactor>,
+    key_block: KeyBlock,
+    /// How much more is kept.
+    lines: usize,
+    bytes: usize,
+}
+
+impl Keeper {
+    fn new(stage: Stage, redactor: Arc<Redactor>) -> Self {
+        Self { stage, redactor, key_block: KeyBlock::default(), lines: MOST_LINES, bytes: MOST_BYTES }
+    }
+
+    const fn is_full(&self) -> bool {
+        self.lines == 0
+    }
+
+    fn keep(&mut self, batch: Vec<String>) -> Vec<NewEvent> {
+        let mut events = Vec::new();
+        for line in batch {
+            if self.is_full() {
+                break;
+            }
+            let line = if self.key_block.hides(&line) { KEY_LINE.to_owned() } else { line };
+            let Some(text) = self.readable(&line) else { continue };
+            match self.bytes.checked_sub(text.as_str().len()) {
+                Some(rest) => (self.bytes, self.lines) = (rest, self.lines - 1),
+                None => self.lines = 0,
+            }
+            let text = if self.is_full() { Redacted::ours(CUT_LINE) } else { text };
+            events.push(NewEvent { stage: self.stage, kind: EventKind::Output, text });
+        }
+        events
+    }
 
     /// A line for the history; an agent's events as people read them.
-    fn line(&self, stage: Stage, line: &str) -> Option<NewEvent> {
-        let mut text = self.redactor.text(line);
-        if stage == Stage::Agent {
-            text = self.redactor.text(&stream::readable(text.as_str())?);
+    fn readable(&self, line: &str) -> Option<Redacted<String>> {
+        let text = self.redactor.text(line);
+        if self.stage == Stage::Agent {
+            return Some(self.redactor.text(&stream::readable(text.as_str())?));
         }
-        Some(NewEvent { stage, kind: EventKind::Output, text })
+        Some(text)
     }
 }
 
+/// What stands in the place of the rest of a long output.
+const CUT_LINE: &str = "[further output of this command is not kept here]";
 /// What stands in the place of a line of a private key.
 const KEY_LINE: &str = "[redacted:private-key]";
 
@@ -150,6 +196,26 @@ mod tests {
             ["hello", "-----BEGIN RSA PRIVATE KEY-----", "MIIEow", "a3q==", "-----END RSA PRIVATE KEY-----", "bye"];
         let mut block = KeyBlock::default();
         assert_eq!(lines.map(|line| block.hides(line)), [false, true, true, true, true, false]);
+    }
+
+    fn kept(lines: usize, line: &str) -> Vec<String> {
+        let mut keeper = Keeper::new(Stage::Proof, Arc::new(Redactor::default()));
+        let mut events = Vec::new();
+        for _ in 0..lines.div_ceil(BATCH_LINES) {
+            events.extend(keeper.keep(vec![line.to_owned(); BATCH_LINES]));
+        }
+        events.into_iter().map(|event| event.text.into_inner()).collect()
+    }
+
+    #[test]
+    fn output_is_cut_after_so_many_lines_or_bytes_with_one_line_that_says_so() {
+        let many = kept(MOST_LINES + 500, "x");
+        assert_eq!((many.len(), many[MOST_LINES - 1].as_str()), (MOST_LINES, CUT_LINE));
+        let long = "a b ".repeat(2_000);
+        let large = kept(500, &long);
+        assert_eq!(large.len(), MOST_BYTES / long.len() + 1);
+        assert_eq!(large.iter().filter(|line| line.as_str() == CUT_LINE).count(), 1);
+        assert_eq!(large.last().map(String::as_str), Some(CUT_LINE));
     }
 
     #[test]
