@@ -233,7 +233,8 @@ fn a_job_goes_on_when_an_upgrade_replaces_the_program_under_it() {
 fn a_person_who_asks_again_gets_another_pull_request_after_a_closed_one() {
     let demo = Demo::done();
     demo.set_state(1, "closed");
-    let output = demo.patchwright(&["run", ALERT]);
+    // The same change by the same agent in the same second would be the same commit.
+    let output = demo.patchwright(&["--set", "git.author_name=The second run", "run", ALERT]);
     assert!(output.status.success(), "{}", text(&output));
     assert!(demo.pull_request(2).exists(), "{}", text(&output));
 }

@@ -20,7 +20,7 @@ use crate::forge_directory::sample::{Sample, from, web};
 /// Long enough for a busy machine, short enough to wait for.
 const TIMING: Timing = Timing { call: Duration::from_secs(20), pause: Duration::from_millis(1) };
 /// Where the server never answers.
-const IMPATIENT: Timing = Timing { call: Duration::from_millis(1500), pause: Duration::from_millis(1) };
+const IMPATIENT: Timing = Timing { call: Duration::from_secs(5), pause: Duration::from_millis(1) };
 
 /// A GitHub with `acme/web`, whose branch `fix/1` is ahead of `main`.
 async fn github() -> (FakeGitHub, Sample) {
