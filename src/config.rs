@@ -159,7 +159,7 @@ pub struct WorkerConfig {
     pub per_repository: usize,
     /// How long a worker that has died keeps its job before another takes it up. Default: `30s`.
     pub lease: Span,
-    /// How often a job is tried when something outside (network, rate limit, crash) stopped it. Default: 5.
+    /// How often a job is tried when something outside (network, crash) stopped it. Default: 5.
     pub max_runs: u32,
     /// Time for running jobs to end after SIGTERM; then they are handed back. Default: `20s`.
     pub shutdown_grace: Span,

@@ -163,6 +163,8 @@ impl Git {
         let command = args.iter().find(|arg| !arg.starts_with('-')).copied().unwrap_or_default();
         match output.ended {
             Ended::Exit(code) => Ok(Printed { code, stdout: lossy(output.stdout), stderr }),
+            // Told to end, as all processes of a service are when it is stopped: what it did can be done again.
+            Ended::Signal(signal) if [1, 2, 15].contains(&signal) => Err(GitError::Cancelled),
             Ended::Signal(signal) => {
                 Err(GitError::Other { what: format!("git was ended by signal {signal}, not by us; {stderr}") })
             }

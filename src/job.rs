@@ -179,6 +179,8 @@ pub struct Job {
     pub run_after: Moment,
     /// When it was queued first.
     pub created_at: Moment,
+    /// When it was last queued by an alert or a person.
+    pub queued_at: Moment,
     /// When it ended.
     pub finished_at: Option<Moment>,
     /// How it ended.

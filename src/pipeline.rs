@@ -16,9 +16,11 @@ mod work;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::{self, Moment};
@@ -36,6 +38,10 @@ use crate::source::sentry::api::Sentry;
 use crate::store::{Store, StoreError};
 use crate::triage::before_work::TriageError;
 use journal::Journal;
+
+/// How long a run tries to keep what it has done, and the pause between two tries.
+const INSISTENCE: Duration = Duration::from_secs(120);
+const BETWEEN_TRIES: Duration = Duration::from_secs(1);
 
 /// Everything outside that a run needs.
 #[derive(Debug)]
@@ -73,6 +79,8 @@ pub struct Desk {
     pub journal: Journal,
     /// Ends the run.
     pub cancel: CancellationToken,
+    /// Cancelled when this process was told to end; the run may still have its grace.
+    pub stopping: CancellationToken,
 }
 
 /// Why a run stopped without an outcome.
@@ -88,6 +96,8 @@ pub enum Halt {
         at: Moment,
         /// What is not there.
         why: String,
+        /// Whether it has asked us to wait; that is no failed try.
+        asked: bool,
     },
     /// A person has to look.
     Broken {
@@ -139,7 +149,29 @@ impl Desk {
     async fn save<T: Serialize>(&self, name: &str, value: &T) -> Result<(), Halt> {
         let json =
             serde_json::to_value(value).map_err(|error| Halt::broken(format!("cannot keep `{name}`: {error}")))?;
-        Ok(self.seams.store.save(&self.lease, name, &self.seams.redactor.json(json)).await?)
+        let json = self.seams.redactor.json(json);
+        self.insist(|| self.seams.store.save(&self.lease, name, &json)).await
+    }
+
+    /// Writes down what work has come to. That is worth more than a few tries: with a failed write the work would be lost,
+    /// which may have cost money, and a database that is busy or full often recovers. Ends with the lease.
+    async fn insist<T, W>(&self, mut write: impl FnMut() -> W) -> Result<T, Halt>
+    where
+        W: Future<Output = Result<T, StoreError>>,
+    {
+        let last = Instant::now() + INSISTENCE;
+        loop {
+            match write().await {
+                Err(StoreError::Unavailable(error)) if Instant::now() < last => {
+                    tracing::warn!(job = self.job.id.0, %error, "the run's work could not be kept; trying again");
+                    tokio::select! {
+                        () = self.cancel.cancelled() => return Err(Halt::Cancelled),
+                        () = sleep(BETWEEN_TRIES) => {}
+                    }
+                }
+                written => return Ok(written?),
+            }
+        }
     }
 
     /// The `git` program under our terms.
@@ -190,8 +222,8 @@ impl Halt {
     }
 
     /// Something that may work after a pause, which the worker chooses.
-    fn soon(why: impl Into<String>) -> Self {
-        Self::Later { at: clock::now(), why: why.into() }
+    pub(crate) fn soon(why: impl Into<String>) -> Self {
+        Self::Later { at: clock::now(), why: why.into(), asked: false }
     }
 }
 
@@ -208,7 +240,7 @@ impl From<StoreError> for Halt {
 impl From<ForgeError> for Halt {
     fn from(error: ForgeError) -> Self {
         match error {
-            ForgeError::RateLimited { retry_at, what } => Self::Later { at: retry_at, why: what },
+            ForgeError::RateLimited { retry_at, what } => Self::Later { at: retry_at, why: what, asked: true },
             ForgeError::Unavailable { what } => Self::soon(what),
             other => Self::broken(other.to_string()),
         }
@@ -236,7 +268,7 @@ impl From<TriageError> for Halt {
 
 impl From<Wait> for Halt {
     fn from(wait: Wait) -> Self {
-        Self::Later { at: wait.until, why: wait.why }
+        Self::Later { at: wait.until, why: wait.why, asked: true }
     }
 }
 

@@ -149,6 +149,9 @@ pub struct Terms {
     pub supervisor: PathBuf,
     /// Ends it when cancelled.
     pub cancel: CancellationToken,
+    /// Cancelled when this process was told to end. A program that the same signal ended counts as
+    /// [`Stop::Cancelled`].
+    pub stopping: CancellationToken,
     /// Gets each line of output as it arrives (cut to 8 KiB, lossy UTF-8); `None` throws lines away.
     pub lines: Option<mpsc::Sender<String>>,
 }

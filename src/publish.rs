@@ -130,6 +130,7 @@ pub async fn publish(
         branch: publication.branch.to_owned(),
         number: pull_request.number,
         url: pull_request.url.clone(),
+        draft: pull_request.draft,
     };
     store.save_pull_request(lease, &known).await?;
     if tip.as_deref().is_some_and(|tip| tip != publication.commit) {

@@ -1,6 +1,6 @@
 //! What the store promises, whatever database is behind it.
 //!
-//! Invariant: what `accept` returned is on disk; every write to a running job names its lease and fails with
+//! Invariant: what `accept` returned is on disk; every write by a worker names its lease and fails with
 //! [`StoreError::LeaseLost`] when a later claim has replaced it.
 
 pub mod sqlite;
@@ -128,6 +128,8 @@ pub struct KnownPullRequest {
     pub number: u64,
     /// Address for a person's browser.
     pub url: String,
+    /// Whether the forge holds it as a draft.
+    pub draft: bool,
 }
 
 /// Which jobs to list.
@@ -154,9 +156,10 @@ pub trait Store: Send + Sync + std::fmt::Debug {
     /// alert starts from the beginning: what was saved for its earlier alert is dropped.
     async fn accept(&self, delivery: NewDelivery, intent: Intent) -> Result<Accepted, StoreError>;
 
-    /// Takes the next job that is due, whose repository has fewer than `per_repository` running jobs, or whose last
-    /// lease has expired. A job that was taken up `max_runs` times without coming to an end is ended as `Failed` instead,
-    /// one that a person wanted stopped as `Cancelled`.
+    /// Puts the jobs back whose leases have expired, and takes the next one that is due and whose repository has fewer
+    /// than `per_repository` running jobs. A job that was taken up `max_runs` times without coming to an end is ended as
+    /// `Opened` where it has opened pull requests, else as `Failed`; one that a person wanted stopped as `Cancelled`; one
+    /// that this version cannot read as `Failed`.
     async fn claim(&self, claim: &Claim) -> Result<Option<(Job, Lease)>, StoreError>;
 
     /// Takes this very job for a person: even if it is not yet due, beside whatever else runs in its repository, and
@@ -213,8 +216,8 @@ pub trait Store: Send + Sync + std::fmt::Debug {
     /// One job.
     async fn job(&self, job: JobId) -> Result<Job, StoreError>;
 
-    /// Jobs, newest first.
-    async fn jobs(&self, filter: JobFilter) -> Result<Vec<Job>, StoreError>;
+    /// Jobs, newest first; one that this version cannot read is [`StoreError::Corrupt`] in its place.
+    async fn jobs(&self, filter: JobFilter) -> Result<Vec<Result<Job, StoreError>>, StoreError>;
 
     /// A job's history after position `after`, at most `limit` lines.
     async fn events(&self, job: JobId, after: i64, limit: u32) -> Result<Vec<JobEvent>, StoreError>;
@@ -236,6 +239,9 @@ pub trait Store: Send + Sync + std::fmt::Debug {
     /// dropped; pull requests are never forgotten.
     async fn retry(&self, job: JobId, fresh: bool) -> Result<(), StoreError>;
 
+    /// What tells this database from every other one, for as long as it is kept.
+    async fn identity(&self) -> Result<String, StoreError>;
+
     /// Whether the database can be written to.
     async fn check(&self) -> Result<(), StoreError>;
 
@@ -254,4 +260,7 @@ pub struct Claim {
     pub per_repository: usize,
     /// Most runs of one job.
     pub max_runs: u32,
+    /// Jobs and fences of runs that this very process holds. Their leases are not taken for expired, however late it seems
+    /// to be: the clock may have jumped.
+    pub alive: Vec<(JobId, i64)>,
 }

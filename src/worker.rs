@@ -3,69 +3,93 @@
 //! Invariant: when the lease is lost, the job cancelled or the service told to stop, the run's whole process tree ends
 //! before this module lets go of it.
 
-use std::sync::Arc;
+mod ending;
+
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use chrono::TimeDelta;
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::{self, Moment};
-use crate::job::{Job, Lease, Stage};
+use crate::job::{Job, JobId, Lease, Stage};
 use crate::outcome::Outcome;
 use crate::pipeline::journal::Journal;
 use crate::pipeline::{self, Desk, Halt, Seams};
 use crate::store::{Claim, StoreError};
 use crate::workspace;
+use ending::{Ending, Told, Tries};
 
 /// How often the queue is looked at when nobody says that there is something new.
 const POLL: Duration = Duration::from_secs(1);
 
-/// Why a run was told to stop.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Told {
-    ByPerson,
-    LeaseLost,
+/// How long after a signal that has ended one of our programs we may hear that it was meant for us all.
+const SAME_SIGNAL: Duration = Duration::from_secs(2);
+
+/// How this process is told to end.
+#[derive(Clone, Debug)]
+struct Stop {
+    /// From now on nothing new is begun.
+    asked: CancellationToken,
+    /// What still runs is handed back.
+    now: CancellationToken,
+}
+
+/// The runs of this process that hold their leases, as far as it knows.
+#[derive(Clone, Debug, Default)]
+struct Live(Arc<Mutex<HashSet<(JobId, i64)>>>);
+
+impl Live {
+    fn runs(&self) -> MutexGuard<'_, HashSet<(JobId, i64)>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// Runs workers until `shutdown`, then lets running jobs end within the configured grace and hands back the rest.
+///
+/// Returns earlier where a worker has ended by itself, which none should: better no service than one that seems to work.
 pub async fn run(seams: Arc<Seams>, wake: Arc<Notify>, shutdown: CancellationToken) {
-    let hard_stop = CancellationToken::new();
+    let stop = Stop { asked: shutdown.child_token(), now: CancellationToken::new() };
+    let live = Live::default();
     let sweeper = tokio::spawn(keep_sweeping(Arc::clone(&seams)));
     let mut workers = JoinSet::new();
     for number in 0..seams.config.worker.count {
         let (seams, wake) = (Arc::clone(&seams), Arc::clone(&wake));
-        let (shutdown, hard_stop) = (shutdown.clone(), hard_stop.clone());
-        workers.spawn(async move { work(&seams, &wake, number, &shutdown, &hard_stop).await });
+        let (stop, live) = (stop.clone(), live.clone());
+        workers.spawn(async move { work(&seams, &wake, number, &stop, &live).await });
     }
-    shutdown.cancelled().await;
+    tokio::select! {
+        () = shutdown.cancelled() => {}
+        _ = workers.join_next() => {}
+    }
+    if !shutdown.is_cancelled() {
+        tracing::error!("a worker ended unexpectedly; the others hand back their jobs");
+        stop.asked.cancel();
+        stop.now.cancel();
+    }
     let grace = seams.config.worker.shutdown_grace.0;
     let all_ended = async { while workers.join_next().await.is_some() {} };
     if tokio::time::timeout(grace, all_ended).await.is_err() {
         tracing::info!("jobs are still running after the grace of {:?}; handing them back", grace);
-        hard_stop.cancel();
+        stop.now.cancel();
         while workers.join_next().await.is_some() {}
     }
     sweeper.abort();
 }
 
-async fn work(
-    seams: &Arc<Seams>,
-    wake: &Notify,
-    number: usize,
-    shutdown: &CancellationToken,
-    hard_stop: &CancellationToken,
-) {
-    let claim = claim_terms(seams, &format!("{}-{number}", owner_name()));
-    while !shutdown.is_cancelled() {
+async fn work(seams: &Arc<Seams>, wake: &Notify, number: usize, stop: &Stop, live: &Live) {
+    let terms = claim_terms(seams, &format!("{}-{number}", owner_name()));
+    while !stop.asked.is_cancelled() {
         // Listening begins before the look, so that a job queued in between is not slept over.
         let woken = wake.notified();
         tokio::pin!(woken);
         woken.as_mut().enable();
-        match seams.store.claim(&claim).await {
+        let alive = live.runs().iter().copied().collect();
+        match seams.store.claim(&Claim { alive, ..terms.clone() }).await {
             Ok(Some((job, lease))) => {
-                run_claimed(seams, job, lease, hard_stop).await;
+                run_under(seams, job, lease, stop, live).await;
                 // What a crash cut off earlier of this job is not in use any more.
                 sweep(seams).await;
                 continue;
@@ -76,7 +100,7 @@ async fn work(
         tokio::select! {
             () = woken => {}
             () = tokio::time::sleep(POLL) => {}
-            () = shutdown.cancelled() => {}
+            () = stop.asked.cancelled() => {}
         }
     }
 }
@@ -90,6 +114,7 @@ pub fn claim_terms(seams: &Seams, owner: &str) -> Claim {
         lease: worker.lease.0,
         per_repository: worker.per_repository,
         max_runs: worker.max_runs,
+        alive: Vec::new(),
     }
 }
 
@@ -103,11 +128,17 @@ pub fn owner_name() -> String {
 
 /// Runs one claimed job to its end and settles it. `stop` hands it back.
 pub async fn run_claimed(seams: &Arc<Seams>, job: Job, lease: Lease, stop: &CancellationToken) {
+    let stop = Stop { asked: stop.clone(), now: stop.clone() };
+    run_under(seams, job, lease, &stop, &Live::default()).await;
+}
+
+async fn run_under(seams: &Arc<Seams>, job: Job, lease: Lease, stop: &Stop, live: &Live) {
     let number = lease.job.0;
     tracing::info!(job = number, run = job.runs, issue = %job.alert.issue_name().escape_debug(), "run begins");
-    let cancel = stop.child_token();
+    let (cancel, stopping) = (stop.now.child_token(), stop.asked.clone());
     let journal = Journal::new(Arc::clone(&seams.store), lease.clone(), Arc::clone(&seams.redactor));
-    let desk = Desk { seams: Arc::clone(seams), job, lease: lease.clone(), journal, cancel: cancel.clone() };
+    let desk = Desk { seams: Arc::clone(seams), job, lease: lease.clone(), journal, cancel: cancel.clone(), stopping };
+    live.runs().insert((lease.job, lease.fence));
 
     let asked = CancellationToken::new();
     let (mut told, mut heartbeat) = (None, Box::pin(heartbeat(seams, &lease, &asked)));
@@ -125,95 +156,64 @@ pub async fn run_claimed(seams: &Arc<Seams>, job: Job, lease: Lease, stop: &Canc
             }
             () = &mut heartbeat, if told != Some(Told::LeaseLost) => {
                 told = Some(Told::LeaseLost);
+                // From now on anybody may take the job, our own workers too.
+                live.runs().remove(&(lease.job, lease.fence));
                 cancel.cancel();
             }
         }
     };
-    let result = result.unwrap_or_else(|panic| {
-        tracing::error!(job = number, %panic, "a stage panicked");
+    // What a panic says may quote anything, so only the fact of it is told.
+    let result = result.unwrap_or_else(|_panic| {
+        tracing::error!(job = number, "a stage panicked");
         Err(Halt::Broken { message: "a stage ended unexpectedly; the service's log has the details".to_owned() })
     });
+    if told.is_none() && is_by_shutdown(&result, stop).await {
+        told = Some(Told::ByShutdown);
+    }
     settle(&desk, result, told).await;
+    live.runs().remove(&(lease.job, lease.fence));
     if !seams.config.worker.keep_workspaces {
         remove_workspace(seams, &workspace::folder_name(lease.job, lease.fence)).await;
     }
 }
 
-/// Keeps the lease alive, also while a run that a person stopped winds down; returns when the lease is lost.
+/// Whether a run broke off because this process is told to end: what our programs were told may have come first.
+async fn is_by_shutdown(result: &Result<Outcome, Halt>, stop: &Stop) -> bool {
+    match result {
+        Err(Halt::Cancelled) => tokio::time::timeout(SAME_SIGNAL, stop.asked.cancelled()).await.is_ok(),
+        _ => stop.asked.is_cancelled(),
+    }
+}
+
+/// Keeps the lease alive, also while a run that a person stopped winds down; returns when the lease is lost, or nobody says
+/// that it is not.
 async fn heartbeat(seams: &Seams, lease: &Lease, asked: &CancellationToken) {
     let length = seams.config.worker.lease.0;
     // Stop well before somebody else may start: a renewal that hangs must not keep us going.
     let margin = length / 4;
     let mut holds_until = tokio::time::Instant::now() + length - margin;
     loop {
-        tokio::time::sleep(length / 5).await;
+        tokio::time::sleep_until(holds_until.min(tokio::time::Instant::now() + length / 5)).await;
         let sent = tokio::time::Instant::now();
-        match tokio::time::timeout_at(holds_until, seams.store.renew(lease, length)).await {
+        // This process may have been frozen beyond that. As long as nobody has taken the job it is still ours, so the store
+        // is asked in any case.
+        let last = sent >= holds_until;
+        let patience = holds_until.max(sent + margin / 2);
+        match tokio::time::timeout_at(patience, seams.store.renew(lease, length)).await {
             Ok(Ok(stop_wanted)) => {
                 holds_until = sent + length - margin;
                 if stop_wanted {
                     asked.cancel();
                 }
+                continue;
             }
             Ok(Err(StoreError::LeaseLost(_))) => return,
             Ok(Err(error)) => tracing::warn!(job = lease.job.0, %error, "the lease could not be renewed"),
             Err(_) => tracing::warn!(job = lease.job.0, "the database did not renew the lease in time"),
         }
-        if tokio::time::Instant::now() >= holds_until {
+        if last {
             return;
         }
-    }
-}
-
-/// How often a job was taken up, and how often it may be.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-struct Tries {
-    made: i64,
-    most: u32,
-}
-
-/// What becomes of a job after a run.
-#[derive(Clone, PartialEq, Eq, Debug)]
-enum Ending {
-    /// Another worker has it.
-    Elsewhere,
-    /// It is done.
-    Done(Outcome),
-    /// It goes on later.
-    Back { at: Moment, why: String, counts: bool },
-}
-
-impl Ending {
-    fn of(result: Result<Outcome, Halt>, told: Option<Told>, stage: Stage, tries: Tries, now: Moment) -> Self {
-        match (result, told) {
-            (Ok(outcome), _) => Self::Done(outcome),
-            (Err(Halt::LeaseLost), _) | (Err(_), Some(Told::LeaseLost)) => Self::Elsewhere,
-            // Whatever the run stumbled over on its way out, the person's wish is why it ended.
-            (Err(_), Some(Told::ByPerson)) => Self::Done(Outcome::Cancelled),
-            (Err(Halt::Cancelled), None) => {
-                Self::Back { at: now, why: "this process was told to stop".to_owned(), counts: false }
-            }
-            (Err(Halt::Later { at, why }), None) if tries.made < i64::from(tries.most) => {
-                Self::Back { at: at.max(now + pause_after(tries.made)), why, counts: true }
-            }
-            (Err(Halt::Later { why, .. }), None) => {
-                let message = format!(
-                    "tried {} times, and the last time {why}; when that is mended, `patchwright jobs retry` queues it again",
-                    tries.made
-                );
-                Self::Done(Outcome::Failed { stage, message })
-            }
-            (Err(Halt::Broken { message }), None) => Self::Done(Outcome::Failed { stage, message }),
-        }
-    }
-}
-
-/// The least pause after so many runs: after the first one as long as was asked for (30 seconds where nobody asked), then 2
-/// minutes, 8 minutes, half an hour. All tries of a job together must outlast an ordinary outage of a forge.
-fn pause_after(runs: i64) -> TimeDelta {
-    match u32::try_from(runs.saturating_sub(1).clamp(0, 3)).unwrap_or_default() {
-        0 => TimeDelta::zero(),
-        earlier => TimeDelta::seconds(30 * 4_i64.pow(earlier)),
     }
 }
 
@@ -226,10 +226,14 @@ async fn settle(desk: &Desk, result: Result<Outcome, Halt>, told: Option<Told>) 
             Stage::Triage
         }
     };
-    let tries = Tries { made: desk.job.runs, most: desk.seams.config.worker.max_runs };
+    let (job, most) = (&desk.job, desk.seams.config.worker.max_runs);
+    let tries = Tries { made: job.runs, most, since: job.queued_at };
     let written = match Ending::of(result, told, stage, tries, clock::now()) {
         Ending::Elsewhere => {
-            tracing::warn!(job = desk.lease.job.0, "the lease was lost; another worker has the job");
+            tracing::warn!(
+                job = desk.lease.job.0,
+                "the lease was lost or not renewed in time; the job is left to whoever takes it"
+            );
             return;
         }
         Ending::Done(outcome) => finish(desk, outcome).await,
@@ -298,58 +302,5 @@ async fn sweep(seams: &Seams) {
         if !in_use {
             remove_workspace(seams, name).await;
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const FIRST: Tries = Tries { made: 1, most: 3 };
-    const LAST: Tries = Tries { made: 3, most: 3 };
-
-    fn ending(halt: Halt, told: Option<Told>, tries: Tries) -> Ending {
-        Ending::of(Err(halt), told, Stage::Context, tries, Moment::UNIX_EPOCH)
-    }
-
-    fn later(seconds: i64) -> Halt {
-        Halt::Later { at: Moment::UNIX_EPOCH + TimeDelta::seconds(seconds), why: "no answer".into() }
-    }
-
-    #[test]
-    fn a_job_that_a_person_stopped_is_cancelled_whatever_its_run_stumbled_over() {
-        for halt in [Halt::Cancelled, later(0), Halt::broken("the disk is full")] {
-            assert_eq!(ending(halt, Some(Told::ByPerson), LAST), Ending::Done(Outcome::Cancelled));
-        }
-    }
-
-    #[test]
-    fn a_worker_that_lost_its_lease_writes_nothing() {
-        for halt in [Halt::Cancelled, later(0), Halt::broken("the disk is full")] {
-            assert_eq!(ending(halt, Some(Told::LeaseLost), FIRST), Ending::Elsewhere);
-        }
-        assert_eq!(ending(Halt::LeaseLost, None, FIRST), Ending::Elsewhere);
-    }
-
-    #[test]
-    fn a_shutdown_does_not_count_as_a_try() {
-        assert!(matches!(ending(Halt::Cancelled, None, LAST), Ending::Back { counts: false, .. }));
-    }
-
-    #[test]
-    fn the_pauses_grow_and_never_cut_a_wait_that_was_asked_for() {
-        let seconds = |made, asked| match ending(later(asked), None, Tries { made, most: 9 }) {
-            Ending::Back { at, counts: true, .. } => at.timestamp(),
-            other => panic!("{other:?}"),
-        };
-        assert_eq!([1, 2, 3, 4, 8].map(|made| seconds(made, 30)), [30, 120, 480, 1920, 1920]);
-        assert_eq!([1, 8].map(|made| seconds(made, 3_600)), [3_600, 3_600]);
-        assert_eq!(seconds(1, 1), 1, "a rate limit that ends in a second is not waited out for longer");
-    }
-
-    #[test]
-    fn the_last_try_ends_the_job_with_the_reason() {
-        let Ending::Done(outcome) = ending(later(0), None, LAST) else { panic!("not done") };
-        assert!(outcome.to_string().contains("tried 3 times, and the last time no answer"), "{outcome}");
     }
 }

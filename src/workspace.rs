@@ -4,12 +4,14 @@
 //! never share one and what a crash left behind can be told from what is in use.
 
 use std::ffi::CStr;
-use std::io;
+use std::io::{self, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, chmodat, openat, renameat, statat, unlinkat};
+use rustix::fs::{
+    AtFlags, CWD, Dir, FileType, Mode, OFlags, RenameFlags, chmodat, openat, renameat, renameat_with, statat, unlinkat,
+};
 use rustix::io::Errno;
 
 use crate::job::{JobId, Lease};
@@ -27,8 +29,9 @@ impl Workspace {
     /// Where it cannot be made.
     pub fn create(work: &Path, lease: &Lease) -> io::Result<Self> {
         std::fs::create_dir_all(work)?;
-        refuse_foreign(work)?;
-        let root = work.canonicalize()?.join(folder_name(lease.job, lease.fence));
+        let work = work.canonicalize()?;
+        put_strays_aside(&work)?;
+        let root = work.join(folder_name(lease.job, lease.fence));
         remove_tree(&root)?;
         let workspace = Self { root };
         std::fs::DirBuilder::new().mode(0o700).create(&workspace.root)?;
@@ -121,16 +124,62 @@ impl Workspace {
 /// The end of the name of a folder that was put aside.
 const ASIDE: &str = "-agent";
 
-/// Anything but workspaces beside ours may have been left there by an agent, for tools to take settings from.
-fn refuse_foreign(work: &Path) -> io::Result<()> {
+/// Anything but workspaces beside ours may have been left there by an agent, for tools to take settings from. It is put
+/// where no tool looks, for people; one agent must not be able to stop all later jobs.
+fn put_strays_aside(work: &Path) -> io::Result<()> {
     for entry in std::fs::read_dir(work)? {
-        let entry = entry?;
-        if entry.file_name().to_str().and_then(run_of_folder).is_none() {
-            let what = format!("{} was not put there by Patchwright; look at it and remove it", entry.path().display());
-            return Err(io::Error::other(what));
+        let path = entry?.path();
+        if path.file_name().and_then(|name| name.to_str()).and_then(run_of_folder).is_none()
+            && let Some(to) = put_aside(&path, &work.with_file_name("strays"))?
+        {
+            let (from, to) = (path.display().to_string(), to.display().to_string());
+            // The name may be an agent's words.
+            tracing::warn!(from = %from.escape_debug(), to, "put aside what no run of Patchwright has made; look at it");
         }
     }
     Ok(())
+}
+
+/// Moves something into a folder under the next free number; `None` where somebody else has.
+fn put_aside(path: &Path, folder: &Path) -> io::Result<Option<PathBuf>> {
+    std::fs::create_dir_all(folder)?;
+    for number in 1_u64.. {
+        let to = folder.join(number.to_string());
+        match renameat_with(CWD, path, CWD, &to, RenameFlags::NOREPLACE) {
+            Ok(()) => return Ok(Some(to)),
+            Err(Errno::NOENT) => break,
+            Err(Errno::EXIST) => {}
+            Err(error) => {
+                let what = format!("{} cannot be put aside: {error}; look at it and remove it", path.display());
+                return Err(io::Error::new(error.kind(), what));
+            }
+        }
+    }
+    Ok(None)
+}
+
+/// The file in the data folder that names the database whose workspaces it holds.
+pub const DATABASE_ID: &str = "database-id";
+
+/// Whether a data folder belongs to this database; one that belongs to none yet does so from now on. Workspaces are named
+/// after jobs, and of two databases each would take the other's for left behind.
+///
+/// # Errors
+/// Where the folder cannot be read or written.
+pub fn belongs_to(data_dir: &Path, database: &str) -> io::Result<bool> {
+    let file = data_dir.join(DATABASE_ID);
+    if !file.try_exists()? {
+        std::fs::create_dir_all(data_dir)?;
+        let mut new = tempfile::Builder::new().prefix(".database-id-").tempfile_in(data_dir)?;
+        writeln!(new, "{database}")?;
+        // Somebody else may have been faster: then that one's is the name.
+        if let Err(refused) = new.persist_noclobber(&file)
+            && refused.error.kind() != io::ErrorKind::AlreadyExists
+        {
+            return Err(refused.error);
+        }
+    }
+    Ok(std::fs::read_to_string(&file)?.trim() == database)
 }
 
 /// The name of a run's folder.
@@ -252,6 +301,35 @@ mod tests {
         std::fs::set_permissions(&closed, std::fs::Permissions::from_mode(0o000)).unwrap();
         remove_tree(workspace.root()).unwrap();
         assert!(!workspace.root().exists());
+    }
+
+    #[test]
+    fn what_an_agent_left_beside_the_workspaces_is_put_aside_and_nothing_is_lost() {
+        let data = tempfile::tempdir().unwrap();
+        let (work, strays) = (data.path().join("work"), data.path().join("strays"));
+        std::fs::create_dir_all(work.join(".cargo")).unwrap();
+        let lease = Lease { job: JobId(1), fence: 1, owner: "w".into() };
+        Workspace::create(&work, &lease).unwrap();
+        std::fs::write(work.join("pytest.ini"), "x").unwrap();
+        Workspace::create(&work, &Lease { fence: 2, ..lease }).unwrap();
+        let names = |folder: &Path| {
+            let entries = std::fs::read_dir(folder).unwrap();
+            entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect::<Vec<_>>()
+        };
+        let mut left = names(&work);
+        left.sort();
+        assert_eq!((left, names(&strays).len()), (vec!["job-1-1".to_owned(), "job-1-2".to_owned()], 2));
+        assert_eq!(std::fs::read_to_string(strays.join("2")).unwrap(), "x");
+    }
+
+    #[test]
+    fn a_data_folder_belongs_to_the_first_database_that_asks() {
+        let data = tempfile::tempdir().unwrap();
+        let folder = data.path().join("new");
+        assert!(belongs_to(&folder, "one").unwrap());
+        assert!(!belongs_to(&folder, "other").unwrap());
+        assert!(belongs_to(&folder, "one").unwrap());
+        assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 1);
     }
 
     #[test]

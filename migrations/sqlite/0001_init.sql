@@ -29,8 +29,10 @@ CREATE TABLE jobs (
     cancel_requested INTEGER NOT NULL DEFAULT 0 CHECK (cancel_requested IN (0, 1)),
     run_after        INTEGER NOT NULL,
     created_at       INTEGER NOT NULL,
+    -- By an alert or a person, not by a run that handed it back.
+    queued_at        INTEGER NOT NULL,
     finished_at      INTEGER,
-    outcome          TEXT    CHECK (json_valid(outcome)),
+    outcome          TEXT    CHECK (outcome IS NULL OR json_valid(outcome)),
     lease_owner      TEXT,
     lease_until      INTEGER,
     -- Which of the repository's places the running job takes, from 0.
@@ -128,11 +130,21 @@ CREATE TABLE pull_requests (
     branch     TEXT    NOT NULL,
     number     INTEGER NOT NULL CHECK (number >= 0),
     url        TEXT    NOT NULL,
+    draft      INTEGER NOT NULL CHECK (draft IN (0, 1)),
     opened_at  INTEGER NOT NULL,
 
     -- By address, since a number means nothing without its forge.
     UNIQUE (job, url)
 ) STRICT;
+
+-- What tells this database from every other one. The data folder knows it again: two services that share a folder but not
+-- the database would take each other's runs for left behind.
+CREATE TABLE identity (
+    only_row INTEGER PRIMARY KEY CHECK (only_row = 1),
+    id       TEXT    NOT NULL
+) STRICT;
+
+INSERT INTO identity (only_row, id) VALUES (1, lower(hex(randomblob(16))));
 
 -- One row that the readiness check writes, because only a write shows that the disk takes writes.
 CREATE TABLE readiness (

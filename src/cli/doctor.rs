@@ -179,9 +179,10 @@ fn disk(config: &Config) -> Finding {
 async fn database(config: &Config) -> Finding {
     let path = config.database_path();
     match setup::open_store(&path).await {
-        Ok(store) => match store.check().await {
-            Ok(()) => Finding::Good(format!("{} can be written", path.display())),
-            Err(error) => Finding::Bad(format!("{}: {error}", path.display())),
+        Ok(store) => match (store.check().await, setup::own_folder(config, &store).await) {
+            (Ok(()), Ok(())) => Finding::Good(format!("{} can be written", path.display())),
+            (Err(error), _) => Finding::Bad(format!("{}: {error}", path.display())),
+            (_, Err(error)) => Finding::Bad(error.to_string()),
         },
         Err(error) => Finding::Bad(format!("{error:#}")),
     }
@@ -235,6 +236,7 @@ async fn supervisor(config: &Config, environment: &Environment) -> Finding {
             folder: folder.path().to_path_buf(),
             supervisor: process::this_executable(),
             cancel: CancellationToken::new(),
+            stopping: CancellationToken::new(),
             lines: None,
         };
         anyhow::Ok(process::run_untrusted(&program, &terms).await?.ended)

@@ -65,9 +65,16 @@ enum Command {
 pub async fn run(start: &Start, args: Args, screen: &mut Screen) -> Result<(), CliError> {
     let config = setup::config(start)?.config;
     let store = setup::existing_store(&config).await?;
-    match args.command {
-        Command::List { state, limit, json } => list(&*store, JobFilter { state, limit }, json, screen).await,
-        Command::Show { job, follow, json } => show(&*store, job, follow, json, screen).await,
+    let done = carry_out(args.command, &*store, screen).await;
+    // The database's companions go with its last user.
+    store.close().await;
+    done
+}
+
+async fn carry_out(command: Command, store: &dyn Store, screen: &mut Screen) -> Result<(), CliError> {
+    match command {
+        Command::List { state, limit, json } => list(store, JobFilter { state, limit }, json, screen).await,
+        Command::Show { job, follow, json } => show(store, job, follow, json, screen).await,
         Command::Cancel { job } => {
             let text = match store.cancel(job).await.map_err(of_store)? {
                 State::Done => format!("job {job} is cancelled"),
@@ -97,7 +104,11 @@ async fn list(store: &dyn Store, filter: JobFilter, json: bool, screen: &mut Scr
     let jobs = store.jobs(filter).await.map_err(of_store)?;
     if json {
         for job in &jobs {
-            screen.raw(&visible_json(&serde_json::to_string(job).map_err(anyhow::Error::from)?))?;
+            let line = match job {
+                Ok(job) => serde_json::to_string(job).map_err(anyhow::Error::from)?,
+                Err(error) => serde_json::json!({ "unreadable": error.to_string() }).to_string(),
+            };
+            screen.raw(&visible_json(&line))?;
         }
         return Ok(());
     }
@@ -106,7 +117,10 @@ async fn list(store: &dyn Store, filter: JobFilter, json: bool, screen: &mut Scr
         return Ok(screen.line(Tone::Plain, &text)?);
     }
     for job in &jobs {
-        screen.line(Tone::Plain, &row(job))?;
+        match job {
+            Ok(job) => screen.line(Tone::Plain, &row(job))?,
+            Err(error) => screen.line(Tone::Warn, &format!("unreadable: {error}"))?,
+        }
     }
     Ok(())
 }

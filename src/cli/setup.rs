@@ -23,6 +23,7 @@ use crate::redact::Redactor;
 use crate::source::sentry::api::Sentry;
 use crate::store::Store;
 use crate::store::sqlite::SqliteStore;
+use crate::workspace;
 
 /// Reads the configuration; relations between settings are not checked yet.
 ///
@@ -74,6 +75,7 @@ pub async fn seams(start: &Start, config: Config, secrets: Secrets) -> Result<Ar
     install_crypto();
     let redactor = Arc::new(redactor(&config, &secrets, start));
     let store: Arc<dyn Store> = Arc::new(open_store(&config.database_path()).await?);
+    own_folder(&config, &*store).await?;
     let forge = forge(&config, &secrets)?;
     let token = secrets.sentry_token.as_ref().map(|secret| secret.value.clone());
     let sentry = Sentry::new(&config.sentry.url, token).context("the Sentry client cannot be made")?;
@@ -107,6 +109,28 @@ pub async fn open_store(path: &Path) -> Result<SqliteStore, CliError> {
     let opened = SqliteStore::open(path).await;
     Ok(opened
         .with_context(|| format!("the database {} cannot be opened; `patchwright doctor` checks it", path.display()))?)
+}
+
+/// Checks that the data folder is that of this database and no other one.
+///
+/// # Errors
+/// Where it belongs to another, or cannot be written; the text says what to do.
+pub async fn own_folder(config: &Config, store: &dyn Store) -> Result<(), CliError> {
+    let folder = config.data_dir.path();
+    let identity = store.identity().await.map_err(anyhow::Error::from)?;
+    if workspace::belongs_to(folder, &identity)
+        .with_context(|| format!("the data folder {} cannot be used", folder.display()))?
+    {
+        return Ok(());
+    }
+    Err(CliError::Usage(format!(
+        "the data folder {} belongs to another database than {}: of two services that share a folder but not the database, \
+         each would remove the other's workspaces. Give each a `data_dir` of its own; if the other database is gone for good \
+         and no service uses it, remove {} and start again",
+        folder.display(),
+        config.database_path().display(),
+        folder.join(workspace::DATABASE_ID).display()
+    )))
 }
 
 /// Opens a database that must be there.

@@ -139,6 +139,7 @@ pub(super) async fn live<T, Run: Future<Output = T>>(
         folder: workspace.root().to_path_buf(),
         supervisor: desk.seams.executable.clone(),
         cancel: desk.cancel.clone(),
+        stopping: desk.stopping.clone(),
         lines: Some(lines),
     };
     let done = command(terms).await;

@@ -70,10 +70,11 @@ pub(super) async fn take_changes(
             at: clock::now(),
         };
         let commit = objects::commit(mirror, &applied.tree, &tree.base, &info).await?;
-        objects::pin(mirror, &commit, &format!("refs/patchwright/job-{}/run-{}", desk.job.id, desk.lease.fence))
-            .await?;
+        // With the commit in its name: numbers of jobs start again where a database is lost and the mirrors are not.
+        let pin = format!("refs/patchwright/job-{}/run-{}-{}", desk.job.id, desk.lease.fence, short(&commit));
+        objects::pin(mirror, &commit, &pin).await?;
         let text = format!("{}: {} changed, kept as commit {}", tree.site.id, files(changes.len()), short(&commit));
-        desk.journal.note(Stage::Agent, &text).await?;
+        desk.insist(|| desk.journal.note(Stage::Agent, &text)).await?;
         changed.push(Changed { repository: tree.site.id.to_string(), base: tree.base.clone(), commit, changes });
     }
     Ok(Ok(changed))

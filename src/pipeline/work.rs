@@ -216,7 +216,8 @@ async fn run_agent(
     let run = match run.await {
         Ok(run) => run,
         Err(error) => {
-            desk.seams.store.end_attempt(&desk.lease, attempt, &desk.seams.redactor.text(&error.to_string())).await?;
+            let text = desk.seams.redactor.text(&error.to_string());
+            desk.insist(|| desk.seams.store.end_attempt(&desk.lease, attempt, &text)).await?;
             return Err(Halt::broken(format!("agent `{name}`: {error}; `patchwright doctor` checks it")));
         }
     };
@@ -226,8 +227,10 @@ async fn run_agent(
         format!("; {} processes it left behind were ended", run.leftovers)
     };
     let text = format!("{} after {:.1} s{leftovers}", run.ended, run.took.as_secs_f64());
-    desk.seams.store.end_attempt(&desk.lease, attempt, &desk.seams.redactor.text(&text)).await?;
-    desk.journal.note(Stage::Agent, &format!("agent `{name}` {text}")).await?;
+    let result = desk.seams.redactor.text(&text);
+    desk.insist(|| desk.seams.store.end_attempt(&desk.lease, attempt, &result)).await?;
+    let text = format!("agent `{name}` {text}");
+    desk.insist(|| desk.journal.note(Stage::Agent, &text)).await?;
     Ok(run)
 }
 
@@ -242,7 +245,7 @@ async fn judge(desk: &Desk, run: &AgentRun) -> Result<Result<Option<Handback>, A
     let handback = match &run.handback {
         Ok(handback) => handback.clone(),
         Err(what) => {
-            desk.journal.problem(Stage::Agent, what).await?;
+            desk.insist(|| desk.journal.problem(Stage::Agent, what)).await?;
             None
         }
     };

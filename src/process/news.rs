@@ -19,6 +19,9 @@ pub(super) enum News {
     Exit(i32),
     /// A signal ended the program.
     Signal(i32),
+    /// A signal told the supervisor itself to end. Whoever sends one to us all at once, as service managers do, meant no
+    /// program in particular.
+    Told,
     /// The end: no descendant is left, and so many besides the program had to be ended.
     Gone {
         /// How many.
@@ -33,6 +36,7 @@ impl fmt::Display for News {
             Self::Failed { errno } => write!(f, "failed {errno}"),
             Self::Exit(code) => write!(f, "exit {code}"),
             Self::Signal(signal) => write!(f, "signal {signal}"),
+            Self::Told => f.write_str("told"),
             Self::Gone { leftovers } => write!(f, "gone {leftovers}"),
         }
     }
@@ -50,6 +54,7 @@ impl FromStr for News {
         let number = || value.parse().map_err(|_| NoNews);
         match word {
             "ready" if value.is_empty() => Ok(Self::Ready),
+            "told" if value.is_empty() => Ok(Self::Told),
             "failed" => Ok(Self::Failed { errno: number()? }),
             "exit" => Ok(Self::Exit(number()?)),
             "signal" => Ok(Self::Signal(number()?)),
@@ -65,17 +70,24 @@ mod tests {
 
     #[test]
     fn news_survive_the_way() {
-        let all =
-            [News::Failed { errno: 8 }, News::Ready, News::Exit(255), News::Signal(9), News::Gone { leftovers: 200 }];
-        for news in all {
+        let ends = [News::Exit(255), News::Signal(9), News::Told, News::Gone { leftovers: 200 }];
+        for news in [News::Failed { errno: 8 }, News::Ready].into_iter().chain(ends) {
             assert_eq!(news.to_string().parse(), Ok(news));
         }
     }
 
     #[test]
     fn anything_else_is_no_news() {
-        for line in ["", "exit", "exit x", "exit 1 2", "gone -1", "ready 3", "thread 'main' panicked at src/main.rs:1"]
-        {
+        for line in [
+            "",
+            "exit",
+            "exit x",
+            "exit 1 2",
+            "gone -1",
+            "ready 3",
+            "told 15",
+            "thread 'main' panicked at src/main.rs:1",
+        ] {
             assert_eq!(line.parse::<News>(), Err(NoNews), "{line}");
         }
     }

@@ -41,7 +41,7 @@ pub const WORD: &str = "__supervise";
 const GRACE: Duration = Duration::from_millis(250);
 /// How long SIGKILL may take to be obeyed (a process in an uninterruptible call obeys late) before we report without it.
 const PATIENCE: Duration = Duration::from_secs(4);
-/// Between two rounds of SIGKILL, when no process ends earlier.
+/// Between two rounds of SIGKILL, when no process ends earlier; so long a signal to us may come after the program's end.
 const ROUND: Duration = Duration::from_millis(10);
 /// Open files: enough for compilers, few enough for programs that close "all possible" ones one by one.
 const OPEN_FILES: u64 = 4096;
@@ -94,9 +94,11 @@ fn confine(file_size: u64) -> io::Result<()> {
 async fn run(mut command: Command, other_side: UnixStream) -> io::Result<()> {
     // Listening comes before starting: an earlier end would go unnoticed.
     let mut child_ended = signal(SignalKind::child())?;
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut hang_up = signal(SignalKind::hangup())?;
+    let mut wishes = Wishes {
+        terminate: signal(SignalKind::terminate())?,
+        interrupt: signal(SignalKind::interrupt())?,
+        hang_up: signal(SignalKind::hangup())?,
+    };
     let mut orders = tokio::net::UnixStream::from_std(other_side.try_clone()?)?;
 
     // Output and error share one pipe, so that their order is kept.
@@ -111,12 +113,7 @@ async fn run(mut command: Command, other_side: UnixStream) -> io::Result<()> {
     let mut tree = Tree { program, status: None, signalled: HashSet::new() };
     let order_to_stop = async {
         let mut order = [0; 1];
-        tokio::select! {
-            _ = orders.read(&mut order) => {},
-            _ = terminate.recv() => {},
-            _ = interrupt.recv() => {},
-            _ = hang_up.recv() => {},
-        }
+        let _ = orders.read(&mut order).await;
     };
     let program_ended = async {
         while tree.reap() && tree.status.is_none() {
@@ -126,6 +123,9 @@ async fn run(mut command: Command, other_side: UnixStream) -> io::Result<()> {
     tokio::select! {
         () = program_ended => {},
         () = order_to_stop => {},
+        () = wishes.next() => {
+            let _ = tell(&other_side, News::Told);
+        }
     }
     // Nobody may be there any more to hear the news. The tree is ended all the same.
     let tell_of = |status: Option<WaitStatus>| status.and_then(end_of).map(|end| tell(&other_side, end));
@@ -134,10 +134,31 @@ async fn run(mut command: Command, other_side: UnixStream) -> io::Result<()> {
     if told.is_none() {
         let _ = tell_of(tree.status);
     }
+    // One that is for all of us may have hit the program an instant before us.
+    if timeout(ROUND, wishes.next()).await.is_ok() {
+        let _ = tell(&other_side, News::Told);
+    }
     if all_gone {
         let _ = tell(&other_side, News::Gone { leftovers: tree.signalled.len() });
     }
     Ok(())
+}
+
+/// The signals by which people and service managers ask programs to end.
+struct Wishes {
+    terminate: tokio::signal::unix::Signal,
+    interrupt: tokio::signal::unix::Signal,
+    hang_up: tokio::signal::unix::Signal,
+}
+
+impl Wishes {
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {},
+            _ = self.interrupt.recv() => {},
+            _ = self.hang_up.recv() => {},
+        }
+    }
 }
 
 /// The program and everything that comes from it.

@@ -34,6 +34,8 @@ const MARK: &str = "PATCHWRIGHT_RUN";
 const SUPERVISOR_PATIENCE: Duration = Duration::from_secs(5);
 /// How long the end of the output may take after the end of the program.
 const DRAIN: Duration = Duration::from_secs(2);
+/// How long after a program, or its supervisor, was told to end by a signal we may hear that it was meant for all of us.
+const SAME_SIGNAL: Duration = Duration::from_secs(2);
 /// All news of one run are a few dozen bytes; whatever says more is no supervisor.
 const NEWS_MAX: u64 = 4096;
 
@@ -57,8 +59,12 @@ pub(super) async fn run(program: &Program, terms: &Terms) -> Result<Report, Proc
         ended = supervised.ended(program, terms) => ended,
     };
     let took = start.elapsed();
-    let (status, leftovers) = supervised.finish(&mark).await;
-    let ended = ended?;
+    let Rest { status, leftovers, told } = supervised.finish(&mark).await;
+    let ended = match ended {
+        Ok(Some(Ended::Stopped(stop))) => Ok(Some(Ended::Stopped(stop))),
+        ended if meant_for_us(&ended, status, told, terms).await => Ok(Some(Ended::Stopped(Stop::Cancelled))),
+        ended => ended,
+    }?;
 
     // A process that nobody could find may still hold the pipe: its end is waited for, but not for ever.
     let _closing = spawn(close_after(DRAIN, close));
@@ -80,6 +86,8 @@ struct Supervised {
     child: Child,
     pid: Option<Pid>,
     news: Lines<BufReader<Take<OwnedReadHalf>>>,
+    /// Whether a signal told it to end.
+    told: bool,
     /// Dropped to tell the supervisor to stop.
     order: OwnedWriteHalf,
 }
@@ -104,16 +112,21 @@ impl Supervised {
             .map_err(|source| ProcessError::NotStarted { program: terms.supervisor.display().to_string(), source })?;
         let pid = child.id().and_then(|pid| Pid::from_raw(pid.try_into().ok()?));
         let (read, order) = ours.into_split();
-        Ok(Self { child, pid, news: BufReader::new(read.take(NEWS_MAX)).lines(), order })
+        Ok(Self { child, pid, news: BufReader::new(read.take(NEWS_MAX)).lines(), told: false, order })
     }
 
     fn pipes(&mut self) -> io::Result<(ChildStdin, ChildStdout)> {
         self.child.stdin.take().zip(self.child.stdout.take()).ok_or_else(|| io::Error::other("it got no pipes"))
     }
 
-    /// The next piece of news; `None` once there will be no more.
+    /// The next piece of news but that it was told to end, which is noted; `None` once there will be no more.
     async fn next(&mut self) -> Option<News> {
-        self.news.next_line().await.ok()??.parse().ok()
+        loop {
+            match self.news.next_line().await.ok()??.parse().ok()? {
+                News::Told => self.told = true,
+                news => return Some(news),
+            }
+        }
     }
 
     /// Waits until the program has started and ended; `None` where the supervisor ended first.
@@ -123,7 +136,7 @@ impl Supervised {
                 Some(News::Failed { errno }) => Err(not_started(program, io::Error::from_raw_os_error(errno))),
                 Some(News::Exit(code)) => Ok(Some(Ended::Exit(code))),
                 Some(News::Signal(signal)) => Ok(Some(Ended::Signal(signal))),
-                Some(News::Ready | News::Gone { .. }) | None => Ok(None),
+                Some(News::Ready | News::Told | News::Gone { .. }) | None => Ok(None),
             },
             Some(_) | None => {
                 let reason = "it ended without a word: is this the `patchwright` executable, and may it use prctl(2)?";
@@ -133,15 +146,16 @@ impl Supervised {
         }
     }
 
-    /// Has the tree ended, and sees to it. Gives the signal that killed the supervisor, if one did, and the number of
-    /// processes that had to be ended.
-    async fn finish(mut self, mark: &str) -> (Option<i32>, usize) {
+    /// Has the tree ended, and sees to it.
+    async fn finish(mut self, mark: &str) -> Rest {
         drop(self.order);
         let mut leftovers = 0;
         let silence = timeout(SUPERVISOR_PATIENCE, async {
             while let Ok(Some(line)) = self.news.next_line().await {
-                if let Ok(News::Gone { leftovers: count }) = line.parse() {
-                    leftovers = count;
+                match line.parse() {
+                    Ok(News::Gone { leftovers: count }) => leftovers = count,
+                    Ok(News::Told) => self.told = true,
+                    _ => {}
                 }
             }
         });
@@ -156,8 +170,35 @@ impl Supervised {
             }
         }
         let status = self.child.wait().await;
-        (status.ok().and_then(|status| status.signal()), leftovers)
+        Rest { status: status.ok().and_then(|status| status.signal()), leftovers, told: self.told }
     }
+}
+
+/// What is known of a supervisor after its end.
+struct Rest {
+    /// The signal that killed it, if one did.
+    status: Option<i32>,
+    /// How many processes had to be ended.
+    leftovers: usize,
+    /// Whether a signal told it to end.
+    told: bool,
+}
+
+/// Whether a program was ended by what ends our own process: service managers signal all processes of a service at
+/// once, and then nothing that the program says or does is its own end. Of a signal that a program got alone, or from an
+/// agent, we hear nothing ourselves.
+async fn meant_for_us(
+    ended: &Result<Option<Ended>, ProcessError>,
+    status: Option<i32>,
+    told: bool,
+    terms: &Terms,
+) -> bool {
+    let asks = |signal| [Signal::TERM, Signal::INT, Signal::HUP].map(Signal::as_raw).contains(&signal);
+    if told || status.is_some_and(asks) || matches!(ended, Ok(Some(Ended::Signal(signal))) if asks(*signal)) {
+        return timeout(SAME_SIGNAL, terms.stopping.cancelled()).await.is_ok();
+    }
+    let lost = status.is_some() && !matches!(ended, Ok(Some(_)));
+    lost && terms.stopping.is_cancelled()
 }
 
 /// Waits for the first limit that is reached.

@@ -124,7 +124,7 @@ impl Store for SqliteStore {
         jobs::job(self, job).await
     }
 
-    async fn jobs(&self, filter: JobFilter) -> Result<Vec<Job>, StoreError> {
+    async fn jobs(&self, filter: JobFilter) -> Result<Vec<Result<Job, StoreError>>, StoreError> {
         jobs::jobs(self, filter).await
     }
 
@@ -154,6 +154,10 @@ impl Store for SqliteStore {
 
     async fn check(&self) -> Result<(), StoreError> {
         write::check(self).await
+    }
+
+    async fn identity(&self) -> Result<String, StoreError> {
+        jobs::identity(self).await
     }
 
     /// The one file then holds everything and can be copied.

@@ -8,5 +8,5 @@
     reason = "clippy.toml allows them in tests; these are the helpers of tests"
 )]
 
-mod server;
+pub(crate) mod server;
 mod webhooks;

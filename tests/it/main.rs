@@ -30,3 +30,4 @@ mod sentry;
 mod stopping;
 mod store;
 mod tidy;
+mod trouble;

@@ -46,6 +46,7 @@ struct Stage {
     folder: TempDir,
     limits: Limits,
     cancel: CancellationToken,
+    stopping: CancellationToken,
     lines: Option<mpsc::Sender<String>>,
     stdin: Vec<u8>,
 }
@@ -56,7 +57,8 @@ impl Stage {
         fs::write(folder.path().join("daemon.py"), DAEMON).unwrap();
         let minute = Span(Duration::from_secs(60));
         let limits = Limits { wall: minute, silence: minute, output: Size(64 << 20), disk: Size(1 << 30) };
-        Self { folder, limits, cancel: CancellationToken::new(), lines: None, stdin: Vec::new() }
+        let (cancel, stopping) = (CancellationToken::new(), CancellationToken::new());
+        Self { folder, limits, cancel, stopping, lines: None, stdin: Vec::new() }
     }
 
     fn token(&self) -> &str {
@@ -79,6 +81,7 @@ impl Stage {
             folder: self.folder.path().to_owned(),
             supervisor: PathBuf::from(SUPERVISOR),
             cancel: self.cancel.clone(),
+            stopping: self.stopping.clone(),
             lines: self.lines.clone(),
         }
     }
@@ -142,6 +145,18 @@ async fn the_code_of_a_program_is_reported() {
 #[tokio::test]
 async fn the_signal_that_killed_a_program_is_reported() {
     assert_eq!(Stage::new().sh("kill -SEGV $$").await.ended, Ended::Signal(11));
+}
+
+#[tokio::test]
+async fn a_signal_that_ends_us_as_well_counts_as_cancelled_and_no_other_one_does() {
+    let stage = Stage::new();
+    stage.stopping.cancel();
+    assert_eq!(stage.sh("kill -TERM $$").await.ended, Ended::Stopped(Stop::Cancelled));
+    // It cleans up and ends as if all were well, but its supervisor was told.
+    let script = "trap 'exit 0' TERM; kill -TERM $PPID; while :; do sleep 0.02; done";
+    assert_eq!(stage.sh(script).await.ended, Ended::Stopped(Stop::Cancelled));
+    assert_eq!(stage.sh("kill -SEGV $$").await.ended, Ended::Signal(11));
+    assert_eq!(Stage::new().sh("kill -TERM $$").await.ended, Ended::Signal(15));
 }
 
 #[tokio::test]
@@ -256,18 +271,19 @@ async fn a_line_of_five_megabytes_and_bytes_that_are_no_text_do_no_harm() {
 #[tokio::test]
 async fn silence_ends_a_program() {
     let stage = Stage::new();
-    let stage = Stage { limits: Limits { silence: millis(300), ..stage.limits }, ..stage };
+    let stage = Stage { limits: Limits { silence: millis(2_000), ..stage.limits }, ..stage };
     let report = stage.sh("echo hello; sleep 600").await;
-    assert_eq!((report.ended, report.tail.as_str()), (Ended::Stopped(Stop::Silence(millis(300))), "hello\n"));
+    assert_eq!((report.ended, report.tail.as_str()), (Ended::Stopped(Stop::Silence(millis(2_000))), "hello\n"));
 }
 
 #[tokio::test]
 async fn a_program_that_keeps_talking_ends_at_its_wall_time() {
     let stage = Stage::new();
-    let stage = Stage { limits: Limits { wall: millis(900), silence: millis(800), ..stage.limits }, ..stage };
+    // Longer than the silence that is allowed, which no busy machine stretches a twentieth of a second to.
+    let stage = Stage { limits: Limits { wall: millis(4_000), silence: millis(3_000), ..stage.limits }, ..stage };
     let report = stage.sh("while :; do echo .; sleep 0.05; done").await;
-    assert_eq!(report.ended, Ended::Stopped(Stop::Wall(millis(900))));
-    assert!(report.took >= Duration::from_millis(900));
+    assert_eq!(report.ended, Ended::Stopped(Stop::Wall(millis(4_000))));
+    assert!(report.took >= Duration::from_millis(4_000));
 }
 
 #[tokio::test]
@@ -284,11 +300,11 @@ async fn two_hundred_processes_that_ignore_sigterm_end_within_moments() {
     });
     assert_eq!(run.ended, Ended::Stopped(Stop::Cancelled));
     assert!(run.leftovers >= 200, "{}", run.leftovers);
-    assert!(started.elapsed() < DEADLINE / 2, "{:?}", started.elapsed());
+    assert!(started.elapsed() < DEADLINE, "{:?}", started.elapsed());
 }
 
 #[tokio::test]
-async fn a_process_that_ignores_sigterm_is_gone_within_a_second_of_cancelling() {
+async fn a_process_that_ignores_sigterm_is_gone_soon_after_cancelling() {
     let (sender, mut receiver) = mpsc::channel(9);
     let stage = Stage { lines: Some(sender), ..Stage::new() };
     let (program, terms) =
@@ -298,7 +314,7 @@ async fn a_process_that_ignores_sigterm_is_gone_within_a_second_of_cancelling() 
     let start = Instant::now();
     stage.cancel.cancel();
     assert_eq!(run.await.unwrap().unwrap().ended, Ended::Stopped(Stop::Cancelled));
-    assert!(start.elapsed() < Duration::from_secs(1), "{:?}", start.elapsed());
+    assert!(start.elapsed() < DEADLINE / 2, "{:?}", start.elapsed());
 }
 
 #[tokio::test]
@@ -343,9 +359,10 @@ async fn a_child_with_a_wiped_environment_is_found_by_its_session_when_the_super
 #[tokio::test]
 async fn a_program_that_freezes_its_supervisor_is_ended_all_the_same() {
     let stage = Stage::new();
-    let stage = Stage { limits: Limits { silence: millis(500), ..stage.limits }, ..stage };
+    let stage = Stage { limits: Limits { silence: millis(3_000), ..stage.limits }, ..stage };
     let report = stage.sh(&format!("{START_DAEMON} kill -STOP $PPID; sleep 600")).await;
-    assert_eq!(report.ended, Ended::Stopped(Stop::Silence(millis(500))));
+    assert_eq!(report.ended, Ended::Stopped(Stop::Silence(millis(3_000))));
+    assert!(stage.has("ready"), "it was ended before it came so far");
 }
 
 #[tokio::test]
@@ -460,8 +477,11 @@ async fn a_tool_may_clean_up_at_its_time_out_and_its_group_is_gone() {
     let stage = Stage::new();
     let script = r#"trap 'echo cleaned; exit' TERM; sh -c 'trap "" TERM; touch up; while :; do sleep 600; done' "$TOKEN" & 
         while :; do sleep 0.02; done"#;
-    let output = tool(&stage, script, Duration::from_secs(1)).await;
-    assert_eq!((output.ended, output.stdout.as_slice()), (Ended::Stopped(Stop::Wall(millis(1000))), &b"cleaned\n"[..]));
+    let output = tool(&stage, script, Duration::from_secs(3)).await;
+    assert_eq!(
+        (output.ended, output.stdout.as_slice()),
+        (Ended::Stopped(Stop::Wall(millis(3_000))), &b"cleaned\n"[..])
+    );
     assert!(stage.has("up"));
     stage.assert_gone().await;
 }

@@ -1,18 +1,24 @@
 //! The real program as a service, with a repository, a forge and a configuration around it.
 //!
-//! Invariant: the program is spoken to as its users do: over HTTP, by its commands, by signals; its database is only read.
+//! Invariant: the program is spoken to as its users do: over HTTP, by its commands, by signals; its database is only read,
+//! but that time can be made to pass in it.
 
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Output, Stdio};
+use std::sync::Arc;
 use std::time::Duration;
 
 use patchwright::cli::setup::install_crypto;
+use patchwright::cli::{Start, setup};
 use patchwright::job::{EventKind, Job, JobEvent, JobId, Stage, State};
+use patchwright::pipeline::Seams;
 use patchwright::source::sentry::signature;
 use patchwright::store::Store;
 use patchwright::store::sqlite::SqliteStore;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
+use sqlx::sqlite::SqliteConnectOptions;
+use sqlx::{ConnectOptions as _, SqliteConnection};
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
@@ -102,6 +108,31 @@ impl Running {
     pub(crate) fn signal(&self, signal: Signal) {
         kill_process(self.pid(), signal).unwrap();
     }
+
+    /// Sends a signal to it and all that comes from it, the last ones first, as a service manager does to all processes of
+    /// a service in whatever order.
+    pub(crate) fn signal_all(&self, signal: Signal) {
+        let mut tree = vec![self.pid()];
+        let parents: Vec<(Pid, Pid)> = std::fs::read_dir("/proc").unwrap().flatten().filter_map(parent_of).collect();
+        let mut looked_at = 0;
+        while let Some(parent) = tree.get(looked_at).copied() {
+            tree.extend(parents.iter().filter(|(_, of)| *of == parent).map(|(child, _)| *child));
+            looked_at += 1;
+        }
+        for pid in tree.into_iter().rev() {
+            // Some have ended of their own, or because another one did.
+            let _ = kill_process(pid, signal);
+        }
+    }
+}
+
+/// A process and its parent, from its entry in `/proc`.
+fn parent_of(entry: std::fs::DirEntry) -> Option<(Pid, Pid)> {
+    let child = entry.file_name().to_str()?.parse().ok()?;
+    let stat = std::fs::read_to_string(entry.path().join("stat")).ok()?;
+    // The name before may hold anything.
+    let parent = stat.rsplit_once(')')?.1.split_whitespace().nth(1)?.parse().ok()?;
+    Some((Pid::from_raw(child)?, Pid::from_raw(parent)?))
 }
 
 impl Answer {
@@ -253,6 +284,14 @@ pub(crate) fn toml_string(text: &str) -> String {
 }
 
 impl Service {
+    /// What this service would be built from inside of the program, on a store of its own.
+    pub(crate) async fn seams(&self) -> Arc<Seams> {
+        let environment = self.environment.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        let start = Start { config: Some(self.folder().join("patchwright.toml")), set: Vec::new(), environment };
+        let (config, secrets) = setup::checked(&start).unwrap();
+        setup::seams(&start, config, secrets).await.unwrap()
+    }
+
     /// The folder with configuration, data and forge.
     pub(crate) fn folder(&self) -> &Path {
         self.folder.path()
@@ -422,6 +461,33 @@ impl Service {
     /// The state of a job as the database has it.
     pub(crate) async fn job(&self, job: JobId) -> Job {
         self.store().await.job(job).await.unwrap()
+    }
+
+    /// A connection to the service's database as another program would have it.
+    pub(crate) async fn raw(&self) -> SqliteConnection {
+        SqliteConnectOptions::new().filename(self.database()).connect().await.unwrap()
+    }
+
+    /// Lets so much time pass for leases and waits that all have run out.
+    pub(crate) async fn time_passes(&self) {
+        let passed = "UPDATE jobs SET lease_until = min(lease_until, 0), run_after = 0";
+        sqlx::query(passed).execute(&mut self.raw().await).await.unwrap();
+    }
+
+    /// Waits until a query of the service's database answers 1.
+    pub(crate) async fn becomes_true(&self, query: &str) {
+        let mut raw = self.raw().await;
+        let is_true = eventually(async || {
+            let answer: i64 = sqlx::query_scalar(sqlx::AssertSqlSafe(query)).fetch_one(&mut raw).await.unwrap();
+            (answer == 1).then_some(())
+        });
+        assert!(is_true.await.is_some(), "still not so: {query}\n{}", self.log());
+    }
+
+    /// Waits until the service has logged this.
+    pub(crate) async fn logged(&self, text: &str) {
+        let logged = eventually(async || self.log().contains(text).then_some(())).await;
+        assert!(logged.is_some(), "`{text}` is not in the log:\n{}", self.log());
     }
 
     /// The service's database.

@@ -12,9 +12,11 @@ use crate::fake::sentry;
 use crate::held::Held;
 use crate::program::{Described, FIXER, Running, Service, alert, eventually};
 
-/// The shortest lease that the configuration allows.
-const LEASE: &str = "[worker]\nlease = \"3s\"";
-/// A lease for the service that takes over, which a busy machine does not make it lose.
+/// A lease that a busy machine does not make a service lose; the tests let time pass themselves.
+const LEASE: &str = "[worker]\nlease = \"60s\"";
+/// For a service that is frozen: it looks after its lease soon after it has thawed.
+const SHORT_LEASE: &str = "[worker]\nlease = \"10s\"";
+/// A lease for the service that takes over from a frozen one.
 const LONG_LEASE: [&str; 2] = ["--set", "worker.lease=60s"];
 
 /// A service on GitHub whose agent waits for a word.
@@ -28,12 +30,13 @@ async fn posted(service: &Service, issue: &str) -> JobId {
     answer.job()
 }
 
-/// Kills the service, lets all held commands go on, starts it again, and waits for the one pull request.
+/// Kills the service, lets its leases run out and all held commands go on, starts it again, and waits for the one pull request.
 async fn killed_and_started_again(service: &mut Service, held: &Held, job: JobId) -> Job {
     service.kill().await;
     held.all_processes_are_gone().await;
     held.go();
-    service.start_with(&LONG_LEASE).await;
+    service.time_passes().await;
+    service.start().await;
     ends_as_one_pull_request(service, held, job).await
 }
 
@@ -211,7 +214,8 @@ async fn a_crash_after_the_pull_request_ends_with_the_same_one() {
 
 #[tokio::test]
 async fn an_accepted_alert_survives_a_kill_right_after_the_answer() {
-    let mut service = Described::with_agent("true").config(&format!("{LEASE}\nper_repository = 2")).start().await;
+    let mut service =
+        Described::with_agent("true").config(&format!("{LEASE}\nper_repository = 2\nmax_runs = 50")).start().await;
     let mut jobs = Vec::new();
     for issue in 300..310 {
         jobs.push(posted(&service, &issue.to_string()).await);
@@ -221,6 +225,7 @@ async fn an_accepted_alert_survives_a_kill_right_after_the_answer() {
         assert!(
             kept.len() == 1 && String::from_utf8_lossy(&kept[0].body).contains(&format!("\"issue_id\":\"{issue}\""))
         );
+        service.time_passes().await;
         service.start().await;
     }
     for job in jobs {
@@ -253,6 +258,7 @@ async fn two_services_on_one_database_run_each_job_once() {
 /// Freezes the first service, and waits until a second one has taken its job over.
 async fn frozen_and_taken_over(service: &Service, job: JobId) -> Running {
     service.running().signal(Signal::STOP);
+    service.time_passes().await;
     let second = service.spawn_with(&LONG_LEASE).await;
     let taken = eventually(async || (service.job(job).await.runs == 2).then_some(())).await;
     assert!(taken.is_some(), "{}", service.history(job).await);
@@ -262,7 +268,7 @@ async fn frozen_and_taken_over(service: &Service, job: JobId) -> Running {
 #[tokio::test]
 async fn a_service_that_was_frozen_during_its_agent_run_neither_pushes_nor_opens_a_pull_request() {
     let held = Held::new();
-    let service = with_held_agent(&held).start().await;
+    let service = Described::with_agent(&held.agent()).on_github().config(SHORT_LEASE).start().await;
     let job = posted(&service, "330").await;
     held.reached("agent", 1).await;
     let _second = frozen_and_taken_over(&service, job).await;
@@ -272,6 +278,7 @@ async fn a_service_that_was_frozen_during_its_agent_run_neither_pushes_nor_opens
     assert!(matches!(ended.outcome, Some(Outcome::Opened { .. })), "{:?}", ended.outcome);
     let before = (service.repo.tip("patchwright/sentry-330"), service.events(job).await.len());
     service.running().signal(Signal::CONT);
+    service.logged("the lease was lost").await;
     // The late one removes its workspace when it has let go of its run.
     ends_as_one_pull_request(&service, &held, job).await;
     let after = (service.repo.tip("patchwright/sentry-330"), service.events(job).await.len());
@@ -284,7 +291,7 @@ async fn a_service_that_was_frozen_during_its_agent_run_neither_pushes_nor_opens
 async fn a_service_that_was_frozen_in_its_push_opens_no_pull_request() {
     let held = Held::new();
     held.go();
-    let service = with_held_agent(&held).start().await;
+    let service = Described::with_agent(&held.agent()).on_github().config(SHORT_LEASE).start().await;
     service.github().fail_next_at("POST", "/git-receive-pack", Fault::HangAfter);
     let job = posted(&service, "331").await;
     service.asked_github("POST", "/git-receive-pack").await;
@@ -293,4 +300,41 @@ async fn a_service_that_was_frozen_in_its_push_opens_no_pull_request() {
     service.running().signal(Signal::CONT);
     ends_as_one_pull_request(&service, &held, job).await;
     assert_eq!((held.times("agent"), service.github().count("POST", "/pulls")), (1, 1));
+}
+
+#[tokio::test]
+async fn a_service_that_was_frozen_goes_on_with_a_job_that_nobody_took() {
+    let held = Held::new();
+    let service = Described::with_agent(&held.agent()).on_github().config("[worker]\nlease = \"4s\"").start().await;
+    let job = posted(&service, "332").await;
+    held.reached("agent", 1).await;
+    service.running().signal(Signal::STOP);
+    let lease = "SELECT lease_until <= (SELECT now FROM clock) FROM jobs";
+    service.becomes_true(lease).await;
+    service.running().signal(Signal::CONT);
+    service.becomes_true(&format!("SELECT NOT ({lease})")).await;
+    held.go();
+    let job = ends_as_one_pull_request(&service, &held, job).await;
+    assert_eq!((job.runs, job.fence, held.times("agent")), (1, 1, 1), "{}", service.history(job.id).await);
+}
+
+#[tokio::test]
+async fn a_clock_that_jumps_ahead_does_not_make_a_service_take_its_own_job_again() {
+    let held = Held::new();
+    let config = format!("{SHORT_LEASE}\nper_repository = 2");
+    let service = Described::with_agent(&held.agent()).on_github().config(&config).start().await;
+    let job = posted(&service, "333").await;
+    held.reached("agent", 1).await;
+    service.time_passes().await;
+    // To start the second one, a worker has looked for what is due.
+    let second = posted(&service, "334").await;
+    held.reached("agent", 2).await;
+    service.becomes_true("SELECT min(lease_until) > (SELECT now FROM clock) FROM jobs").await;
+    held.go();
+    for job in [job, second] {
+        let job = service.done(job).await;
+        assert!(matches!(job.outcome, Some(Outcome::Opened { .. })), "{:?}", job.outcome);
+        assert_eq!((job.runs, job.fence), (1, 1), "{}", service.history(job.id).await);
+    }
+    assert_eq!(held.times("agent"), 2);
 }

@@ -14,6 +14,13 @@ use crate::fake::github::Fault;
 use crate::held::Held;
 use crate::program::{Described, SECRET, Service, alert, eventually};
 
+/// What needs no time of its own is done within this, also on a busy machine.
+const SOON: Duration = Duration::from_secs(5);
+/// The same for what comes with the next renewal of a lease.
+const WHILE: Duration = Duration::from_secs(20);
+/// Enough for everything.
+const LONG_GRACE: &str = "[worker]\nshutdown_grace = \"10m\"";
+
 async fn posted(service: &Service, issue: &str) -> JobId {
     let answer = service.post("event_alert", &alert(issue, "rule")).await;
     assert_eq!(answer.status, 202, "{answer:?}");
@@ -33,20 +40,20 @@ async fn with_running_agent(held: &Held, config: &str, issue: &str) -> (Service,
 }
 
 #[tokio::test]
-async fn an_idle_service_ends_within_a_second_of_sigterm() {
+async fn an_idle_service_ends_soon_after_sigterm() {
     for signal in [Signal::TERM, Signal::INT] {
         let mut service = Described::with_agent("true").start().await;
         let told = Instant::now();
         service.running().signal(signal);
         let status = service.ended().await;
-        assert!(status.success() && told.elapsed() < Duration::from_secs(1), "{status} after {:?}", told.elapsed());
+        assert!(status.success() && told.elapsed() < SOON, "{status} after {:?}", told.elapsed());
     }
 }
 
 #[tokio::test]
 async fn sigterm_waits_for_a_running_agent_within_the_grace() {
     let held = Held::new();
-    let (mut service, job) = with_running_agent(&held, "", "401").await;
+    let (mut service, job) = with_running_agent(&held, LONG_GRACE, "401").await;
     service.running().signal(Signal::TERM);
     no_longer_listening(&service).await;
     held.go();
@@ -73,19 +80,75 @@ async fn sigterm_hands_back_what_does_not_end_within_the_grace_and_a_restart_fin
     assert_eq!((held.times("agent"), service.github().pulls("acme/web").len()), (2, 1));
 }
 
+/// As systemd does it by default: every process of the service is told to end.
+async fn everything_is_told_to_end(service: &mut Service, job: JobId) {
+    service.running().signal_all(Signal::TERM);
+    assert!(service.ended().await.success());
+    let handed_back = service.job(job).await;
+    let history = service.history(job).await;
+    assert_eq!((handed_back.state, handed_back.runs), (State::Queued, 0), "{:?}\n{history}", handed_back.outcome);
+}
+
+#[tokio::test]
+async fn a_signal_to_all_processes_while_the_agent_runs_hands_the_job_back() {
+    let held = Held::new();
+    let (mut service, job) = with_running_agent(&held, LONG_GRACE, "421").await;
+    everything_is_told_to_end(&mut service, job).await;
+    held.go();
+    service.start().await;
+    let job = service.done(job).await;
+    assert!(is_opened(&job) && job.runs == 1, "{job:?}");
+}
+
+#[tokio::test]
+async fn a_signal_to_all_processes_while_the_tests_run_hands_the_job_back() {
+    let held = Held::new();
+    let tests = format!("{}; sh tests/run.sh", held.wait_here("tests"));
+    let described = Described::with_agent(&held.agent()).on_github().config(LONG_GRACE).tests(&tests);
+    let mut service = described.start().await;
+    let job = posted(&service, "422").await;
+    held.reached("tests", 1).await;
+    assert_eq!(service.job(job).await.stage, Some(Stage::Baseline));
+    everything_is_told_to_end(&mut service, job).await;
+    held.go();
+    service.start().await;
+    let job = service.done(job).await;
+    assert!(is_opened(&job) && job.runs == 1, "{job:?}");
+}
+
+#[tokio::test]
+async fn a_signal_to_all_processes_while_git_fetches_hands_the_job_back() {
+    let described = Described::with_agent("true").on_github().config(LONG_GRACE);
+    let mut service = described.start().await;
+    service.github().fail_next_at("GET", "/info/refs", Fault::Hang);
+    let job = posted(&service, "423").await;
+    service.asked_github("GET", "/info/refs").await;
+    everything_is_told_to_end(&mut service, job).await;
+}
+
+#[tokio::test]
+async fn an_agent_that_tells_its_supervisor_to_end_gets_no_run_for_nothing() {
+    let service = Described::with_agent("kill -TERM $PPID; sleep 300").start().await;
+    let job = service.work("424").await;
+    let Some(Outcome::Abstained { why: Abstained::AgentFailed { what } }) = &job.outcome else {
+        panic!("{:?}", job.outcome)
+    };
+    assert!(what.contains("signal") && job.runs == 1, "{what}");
+}
+
 #[tokio::test]
 async fn a_second_sigterm_ends_the_service_at_once_and_the_agent_with_it() {
     let held = Held::new();
-    let config = "[worker]\nlease = \"3s\"\nshutdown_grace = \"10m\"";
-    let (mut service, job) = with_running_agent(&held, config, "403").await;
+    let (mut service, job) = with_running_agent(&held, LONG_GRACE, "403").await;
     service.running().signal(Signal::TERM);
     no_longer_listening(&service).await;
     let told = Instant::now();
     service.running().signal(Signal::TERM);
     let status = service.ended().await;
-    assert!(status.code() == Some(1) && told.elapsed() < Duration::from_secs(1), "{status} after {:?}", told.elapsed());
+    assert!(status.code() == Some(1) && told.elapsed() < SOON, "{status} after {:?}", told.elapsed());
     held.all_processes_are_gone().await;
     held.go();
+    service.time_passes().await;
     service.start().await;
     assert!(is_opened(&service.done(job).await));
     service.no_workspace_is_left().await;
@@ -94,8 +157,10 @@ async fn a_second_sigterm_ends_the_service_at_once_and_the_agent_with_it() {
 #[tokio::test]
 async fn signals_that_come_together_are_one_wish() {
     let mut service = Described::with_agent("true").start().await;
-    service.running().signal(Signal::TERM);
-    service.running().signal(Signal::INT);
+    // Both are there before it can act on either.
+    for signal in [Signal::STOP, Signal::TERM, Signal::INT, Signal::CONT] {
+        service.running().signal(signal);
+    }
     assert!(service.ended().await.success());
 }
 
@@ -108,14 +173,14 @@ async fn a_hanging_forge_does_not_keep_the_service_from_ending() {
     service.asked_github("GET", "/repos/acme/web").await;
     let told = Instant::now();
     assert!(service.terminate().await);
-    assert!(told.elapsed() < Duration::from_secs(5), "{:?}", told.elapsed());
+    assert!(told.elapsed() < WHILE, "{:?}", told.elapsed());
     assert_eq!(service.job(job).await.state, State::Queued);
 }
 
 #[tokio::test]
 async fn while_draining_an_open_request_is_answered_and_kept_and_a_new_one_is_refused() {
     let held = Held::new();
-    let (mut service, job) = with_running_agent(&held, "[worker]\nper_repository = 2", "405").await;
+    let (mut service, job) = with_running_agent(&held, &format!("{LONG_GRACE}\nper_repository = 2"), "405").await;
     // Half a request is in the service's hands.
     let body = alert("406", "rule").to_string();
     let signature = patchwright::source::sentry::signature::sign(SECRET, body.as_bytes());
@@ -164,7 +229,7 @@ async fn cancelling_a_running_job_ends_the_agent_and_removes_its_workspace() {
     assert_eq!(job.outcome, Some(Outcome::Cancelled));
     assert_eq!(held.processes(), Vec::<String>::new(), "the tree ends before the job does");
     service.no_workspace_is_left().await;
-    assert!(told.elapsed() < Duration::from_secs(5), "{:?}", told.elapsed());
+    assert!(told.elapsed() < WHILE, "{:?}", told.elapsed());
     assert!(service.github().pulls("acme/web").is_empty());
 
     held.go();
@@ -183,7 +248,7 @@ async fn cancelling_works_while_the_forge_hangs() {
     let told = Instant::now();
     assert!(service.run(&["jobs", "cancel", &job.to_string()]).await.status.success());
     assert_eq!(service.done(job).await.outcome, Some(Outcome::Cancelled));
-    assert!(told.elapsed() < Duration::from_secs(5), "{:?}", told.elapsed());
+    assert!(told.elapsed() < WHILE, "{:?}", told.elapsed());
 }
 
 #[tokio::test]

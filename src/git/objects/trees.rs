@@ -104,13 +104,21 @@ pub async fn commit(mirror: &Mirror, tree: &str, parent: &str, info: &CommitInfo
 /// `refs/patchwright/job-1/attempt-1`.
 ///
 /// # Errors
-/// Where the name is not sound or is not below `refs/patchwright/`.
+/// Where the name is not sound, is not below `refs/patchwright/`, or keeps another commit.
 pub async fn pin(mirror: &Mirror, sha: &str, name: &str) -> Result<(), GitError> {
     if !name.starts_with("refs/patchwright/") || !git2::Reference::is_valid_name(name) {
         return Err(GitError::Other { what: format!("cannot pin a commit as `{name}`: not below refs/patchwright/") });
     }
     let (sha, name) = (sha.to_owned(), name.to_owned());
-    mirror.read("pin a commit", move |repo| repo.reference(&name, Oid::from_str(&sha)?, true, "").map(drop)).await
+    mirror
+        .read("pin a commit", move |repo| {
+            let commit = Oid::from_str(&sha)?;
+            match repo.reference(&name, commit, false, "") {
+                Err(_) if repo.refname_to_id(&name) == Ok(commit) => Ok(()),
+                pinned => pinned.map(drop),
+            }
+        })
+        .await
 }
 
 /// The difference between two commits or trees as a unified diff, cut after `max_bytes` with a line that says so.

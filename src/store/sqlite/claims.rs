@@ -6,8 +6,8 @@ use sqlx::{Row, SqliteConnection};
 
 use super::{SqliteStore, history, rows, transitions};
 use crate::job::{EventKind, Job, JobId, Lease, Stage};
-use crate::outcome::Outcome;
-use crate::store::{Claim, StoreError};
+use crate::outcome::{Opened, Outcome};
+use crate::store::{Claim, KnownPullRequest, StoreError};
 
 /// The next job that is due and whose repository has room.
 pub(super) async fn claim(store: &SqliteStore, claim: &Claim) -> Result<Option<(Job, Lease)>, StoreError> {
@@ -15,12 +15,13 @@ pub(super) async fn claim(store: &SqliteStore, claim: &Claim) -> Result<Option<(
     store
         .write(move |connection| {
             Box::pin(async move {
-                take_back_expired(connection, claim.max_runs).await?;
+                take_back_expired(connection, &claim).await?;
                 while let Some((job, runs)) = next_due(connection, claim.per_repository).await? {
-                    if runs < i64::from(claim.max_runs) {
-                        return transitions::take(connection, job, &claim).await;
+                    if runs >= i64::from(claim.max_runs) {
+                        give_up(connection, job, runs).await?;
+                    } else if let Some(taken) = take(connection, job, &claim).await? {
+                        return Ok(Some(taken));
                     }
-                    give_up(connection, job, runs).await?;
                 }
                 Ok(None)
             })
@@ -38,25 +39,47 @@ pub(super) async fn claim_job(
     store
         .write(move |connection| {
             Box::pin(async move {
-                take_back_expired(connection, claim.max_runs).await?;
-                transitions::take(connection, job, &claim).await
+                take_back_expired(connection, &claim).await?;
+                take(connection, job, &claim).await
             })
         })
         .await
 }
 
+/// Takes a job that is queued. One that this version cannot read is ended instead, so that it does not stand in the way of
+/// all others.
+async fn take(
+    connection: &mut SqliteConnection,
+    job: JobId,
+    claim: &Claim,
+) -> Result<Option<(Job, Lease)>, StoreError> {
+    match transitions::take(connection, job, claim).await {
+        Err(StoreError::Corrupt(what)) => {
+            let stage = stage_of(connection, job).await?;
+            let message = format!("this version cannot read job {job}: {what}");
+            transitions::end(connection, job, stage, &Outcome::Failed { stage, message }).await?;
+            Ok(None)
+        }
+        taken => taken,
+    }
+}
+
 /// Takes back the jobs whose leases have run out. Every claim does it, so that no worker has to be the one who does.
-async fn take_back_expired(connection: &mut SqliteConnection, max_runs: u32) -> Result<(), StoreError> {
+async fn take_back_expired(connection: &mut SqliteConnection, claim: &Claim) -> Result<(), StoreError> {
+    let max_runs = claim.max_runs;
     let expired = sqlx::query(
-        "SELECT id, runs, cancel_requested, stage, lease_owner FROM jobs
+        "SELECT id, fence, runs, cancel_requested, stage, lease_owner FROM jobs
          WHERE state = 'running' AND lease_until <= (SELECT now FROM clock) ORDER BY lease_until, id",
     )
     .fetch_all(&mut *connection)
     .await?;
     for row in &expired {
         let job = JobId(row.try_get("id")?);
+        if claim.alive.contains(&(job, row.try_get("fence")?)) {
+            continue;
+        }
         let runs: i64 = row.try_get("runs")?;
-        let stage = rows::stage(row)?.unwrap_or(Stage::Triage);
+        let stage = rows::stage_or_first(row)?;
         if row.try_get("cancel_requested")? {
             transitions::end(connection, job, stage, &Outcome::Cancelled).await?;
             continue;
@@ -92,13 +115,29 @@ async fn next_due(
     row.map(|row| Ok((JobId(row.try_get("id")?), row.try_get("runs")?))).transpose()
 }
 
-/// Ends a job that was taken up often enough.
+/// Ends a job that was taken up often enough. Where its pull requests are there, only the last steps were missing.
 async fn give_up(connection: &mut SqliteConnection, job: JobId, runs: i64) -> Result<(), StoreError> {
-    let row = sqlx::query("SELECT id, stage FROM jobs WHERE id = ?").bind(job.0).fetch_one(&mut *connection).await?;
-    let stage = rows::stage(&row)?.unwrap_or(Stage::Triage);
-    let message = format!(
-        "{runs} runs of this job did not come to an end, and no more are made; its history and the workers' logs say \
-         why; `patchwright jobs retry {job}` queues it again"
-    );
-    transitions::end(connection, job, stage, &Outcome::Failed { stage, message }).await
+    let stage = stage_of(connection, job).await?;
+    let rows = sqlx::query("SELECT * FROM pull_requests WHERE job = ? ORDER BY id")
+        .bind(job.0)
+        .fetch_all(&mut *connection)
+        .await?;
+    let known = rows.iter().map(rows::pull_request).collect::<Result<Vec<_>, _>>()?;
+    let opened = |known: KnownPullRequest| Opened { repository: known.repository, url: known.url, draft: known.draft };
+    let pull_requests: Vec<Opened> = known.into_iter().map(opened).collect();
+    let outcome = if pull_requests.is_empty() {
+        let message = format!(
+            "{runs} runs of this job did not come to an end, and no more are made; its history and the workers' logs say \
+             why; `patchwright jobs retry {job}` queues it again"
+        );
+        Outcome::Failed { stage, message }
+    } else {
+        Outcome::Opened { pull_requests }
+    };
+    transitions::end(connection, job, stage, &outcome).await
+}
+
+async fn stage_of(connection: &mut SqliteConnection, job: JobId) -> Result<Stage, StoreError> {
+    let row = sqlx::query("SELECT id, stage FROM jobs WHERE id = ?").bind(job.0).fetch_one(connection).await?;
+    rows::stage_or_first(&row)
 }

@@ -17,13 +17,13 @@ pub(super) async fn job(store: &SqliteStore, job: JobId) -> Result<Job, StoreErr
 }
 
 /// The newest jobs.
-pub(super) async fn jobs(store: &SqliteStore, filter: JobFilter) -> Result<Vec<Job>, StoreError> {
+pub(super) async fn jobs(store: &SqliteStore, filter: JobFilter) -> Result<Vec<Result<Job, StoreError>>, StoreError> {
     let rows = sqlx::query("SELECT * FROM jobs WHERE ?1 IS NULL OR state = ?1 ORDER BY id DESC LIMIT ?2")
         .bind(filter.state.map(State::name))
         .bind(i64::from(filter.limit))
         .fetch_all(&store.readers)
         .await?;
-    rows.iter().map(rows::job).collect()
+    Ok(rows.iter().map(rows::job).collect())
 }
 
 /// A piece of work that was saved under a name.
@@ -114,7 +114,12 @@ async fn standing(connection: &mut SqliteConnection, job: JobId) -> Result<(Stat
         .fetch_optional(connection)
         .await?
         .ok_or(StoreError::NoSuchJob(job))?;
-    Ok((rows::named(&row, "state")?, rows::stage(&row)?.unwrap_or(Stage::Triage)))
+    Ok((rows::named(&row, "state")?, rows::stage_or_first(&row)?))
+}
+
+/// What tells this database from every other one.
+pub(super) async fn identity(store: &SqliteStore) -> Result<String, StoreError> {
+    Ok(sqlx::query_scalar("SELECT id FROM identity").fetch_one(&store.readers).await?)
 }
 
 /// Whether the same issue has a job in a later epoch.

@@ -114,22 +114,23 @@ pub(super) async fn save_pull_request(
     pull_request: &KnownPullRequest,
 ) -> Result<(), StoreError> {
     let job = lease.job;
-    let KnownPullRequest { job: _, repository, branch, number, url } = pull_request.clone();
+    let KnownPullRequest { job: _, repository, branch, number, url, draft } = pull_request.clone();
     let number = i64::try_from(number).map_err(|error| StoreError::Unavailable(Box::new(error)))?;
     store
         .write_under(lease, move |connection, _| {
             Box::pin(async move {
                 sqlx::query(
-                    "INSERT INTO pull_requests (job, repository, branch, number, url, opened_at)
-                     VALUES (?, ?, ?, ?, ?, (SELECT now FROM clock))
+                    "INSERT INTO pull_requests (job, repository, branch, number, url, draft, opened_at)
+                     VALUES (?, ?, ?, ?, ?, ?, (SELECT now FROM clock))
                      ON CONFLICT (job, url) DO UPDATE SET repository = excluded.repository,
-                         branch = excluded.branch, number = excluded.number",
+                         branch = excluded.branch, number = excluded.number, draft = excluded.draft",
                 )
                 .bind(job.0)
                 .bind(repository)
                 .bind(branch)
                 .bind(number)
                 .bind(url)
+                .bind(draft)
                 .execute(connection)
                 .await?;
                 Ok(())

@@ -32,6 +32,7 @@ pub(super) fn job(row: &SqliteRow) -> Result<Job, StoreError> {
         cancel_requested: row.try_get("cancel_requested")?,
         run_after: clock::from_millis(row.try_get("run_after")?),
         created_at: clock::from_millis(row.try_get("created_at")?),
+        queued_at: clock::from_millis(row.try_get("queued_at")?),
         finished_at: row.try_get::<Option<i64>, _>("finished_at")?.map(clock::from_millis),
         outcome: optional_json(row, "outcome")?,
     })
@@ -68,15 +69,19 @@ pub(super) fn pull_request(row: &SqliteRow) -> Result<KnownPullRequest, StoreErr
         branch: row.try_get("branch")?,
         number: u64::try_from(number).map_err(|_| unreadable(row, "number", "a negative number"))?,
         url: row.try_get("url")?,
+        draft: row.try_get("draft")?,
     })
 }
 
-/// The column `stage` of a row of `jobs`.
+/// The column `stage` of a row of `jobs`; `None` until the job has entered any. The name of a stage of another version is
+/// only a label that is not known here, and no reason not to go on.
 pub(super) fn stage(row: &SqliteRow) -> Result<Option<Stage>, StoreError> {
-    match row.try_get::<Option<String>, _>("stage")? {
-        None => Ok(None),
-        Some(_) => named(row, "stage").map(Some),
-    }
+    Ok(row.try_get::<Option<&str>, _>("stage")?.and_then(|name| name.parse().ok()))
+}
+
+/// As [`stage`], for what needs one: the first one where none is known.
+pub(super) fn stage_or_first(row: &SqliteRow) -> Result<Stage, StoreError> {
+    Ok(stage(row)?.unwrap_or(Stage::Triage))
 }
 
 /// A column that holds one of our own names.

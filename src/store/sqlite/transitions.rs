@@ -19,8 +19,8 @@ pub(super) async fn create(
     epoch: i64,
 ) -> Result<JobId, StoreError> {
     let id = sqlx::query_scalar(
-        "INSERT INTO jobs (source, project, issue, epoch, repository, alert, run_after, created_at)
-         SELECT ?, ?, ?, ?, ?, ?, now, now FROM clock RETURNING id",
+        "INSERT INTO jobs (source, project, issue, epoch, repository, alert, run_after, created_at, queued_at)
+         SELECT ?, ?, ?, ?, ?, ?, now, now, now FROM clock RETURNING id",
     )
     .bind(alert.source.as_str())
     .bind(project_of(alert))
@@ -54,7 +54,7 @@ pub(super) async fn wake(
 pub(super) async fn queue_again(connection: &mut SqliteConnection, job: JobId) -> Result<(), StoreError> {
     sqlx::query(
         "UPDATE jobs SET state = 'queued', stage = NULL, runs = 0, cancel_requested = 0,
-                run_after = (SELECT now FROM clock), outcome = NULL, finished_at = NULL
+                run_after = (SELECT now FROM clock), queued_at = (SELECT now FROM clock), outcome = NULL, finished_at = NULL
          WHERE id = ? AND state = 'done'",
     )
     .bind(job.0)
@@ -64,6 +64,8 @@ pub(super) async fn queue_again(connection: &mut SqliteConnection, job: JobId) -
 }
 
 /// Queued → running, under a new lease, in the repository's lowest free slot.
+///
+/// One that cannot be read comes back as [`StoreError::Corrupt`], and is running all the same.
 ///
 /// With fewer than n running jobs the lowest free slot is below n, so the unique index on slots holds a repository's
 /// limit even against a claim that would count wrongly.

@@ -91,5 +91,5 @@ async fn held(connection: &mut SqliteConnection, lease: &Lease) -> Result<Held, 
     .fetch_optional(connection)
     .await?
     .ok_or(StoreError::LeaseLost(lease.job))?;
-    Ok(Held { stage: rows::stage(&row)?.unwrap_or(Stage::Triage), cancel_requested: row.try_get("cancel_requested")? })
+    Ok(Held { stage: rows::stage_or_first(&row)?, cancel_requested: row.try_get("cancel_requested")? })
 }

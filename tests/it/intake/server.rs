@@ -41,7 +41,7 @@ const EVENT_ALERT: &str = "event_alert.triggered";
 
 /// Keeps what it is given, and can be told to break down or to take its time.
 #[derive(Debug)]
-struct Recorder {
+pub(crate) struct Recorder {
     rows: Mutex<Vec<(NewDelivery, Intent)>>,
     down: AtomicBool,
     entered: Notify,
@@ -50,6 +50,17 @@ struct Recorder {
 }
 
 impl Recorder {
+    /// An empty one that is well. What no receiver asks for, it does not answer but panics.
+    pub(crate) fn new() -> Self {
+        Self {
+            rows: Mutex::default(),
+            down: AtomicBool::new(false),
+            entered: Notify::new(),
+            gate: Semaphore::new(1),
+            stored: Notify::new(),
+        }
+    }
+
     fn len(&self) -> usize {
         self.rows.lock().unwrap().len()
     }
@@ -93,6 +104,9 @@ impl Store for Recorder {
         self.health()
     }
     async fn close(&self) {
+        unreachable!()
+    }
+    async fn identity(&self) -> Result<String, StoreError> {
         unreachable!()
     }
 
@@ -144,7 +158,7 @@ impl Store for Recorder {
     async fn job(&self, _: JobId) -> Result<Job, StoreError> {
         unreachable!()
     }
-    async fn jobs(&self, _: JobFilter) -> Result<Vec<Job>, StoreError> {
+    async fn jobs(&self, _: JobFilter) -> Result<Vec<Result<Job, StoreError>>, StoreError> {
         unreachable!()
     }
     async fn events(&self, _: JobId, _: i64, _: u32) -> Result<Vec<JobEvent>, StoreError> {
@@ -190,13 +204,7 @@ impl Answer {
 }
 
 async fn start(settings: Server) -> Running {
-    let store = Arc::new(Recorder {
-        rows: Mutex::default(),
-        down: AtomicBool::new(false),
-        entered: Notify::new(),
-        gate: Semaphore::new(1),
-        stored: Notify::new(),
-    });
+    let store = Arc::new(Recorder::new());
     let projects = json!({"project": [{"sentry": "checkout", "repository": "acme/checkout"}]});
     let config = Config { server: settings.clone(), ..serde_json::from_value(projects).unwrap() };
     let secret = |name: &str, value: &str| Secret { from: SecretRef::Env(name.to_owned()), value: value.into() };

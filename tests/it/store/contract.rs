@@ -8,7 +8,7 @@ use patchwright::alert::Reason;
 use patchwright::job::{EventKind, JobId, Stage, State};
 use patchwright::outcome::{Ignored, Outcome};
 use patchwright::redact::Redacted;
-use patchwright::store::{Delivery, Intent, JobFilter, NewDelivery, StoreError};
+use patchwright::store::{Delivery, Intent, NewDelivery, StoreError};
 use serde_json::json;
 
 use super::given::*;
@@ -79,7 +79,7 @@ async fn the_same_bytes_a_second_time_change_nothing(database: &dyn Database) {
     let again = store.accept(same, work(alert("2", Reason::New))).await.unwrap();
     assert_eq!(again.delivery, first.delivery);
     assert_eq!(again.outcome, Outcome::Ignored { why: Ignored::Duplicate { delivery: first.delivery } });
-    assert_eq!(store.jobs(JobFilter { state: None, limit: 10 }).await.unwrap().len(), 1);
+    assert_eq!(jobs(&*store, None, 10).await.len(), 1);
 }
 
 async fn the_same_bytes_from_another_source_are_another_delivery(database: &dyn Database) {
@@ -329,7 +329,7 @@ async fn retry_refuses_what_is_not_done_or_not_the_newest(database: &dyn Databas
     accept(&*store, work_without_window(alert("1", Reason::Regressed))).await;
     let superseded = store.retry(old, false).await.unwrap_err();
     assert!(matches!(superseded, StoreError::NotNow { state: State::Done, .. }), "{superseded}");
-    let newest = store.jobs(JobFilter { state: None, limit: 1 }).await.unwrap()[0].id;
+    let newest = jobs(&*store, None, 1).await[0].id;
     let waiting = store.retry(newest, false).await.unwrap_err();
     assert!(matches!(waiting, StoreError::NotNow { state: State::Queued, .. }), "{waiting}");
     take(&*store).await;
@@ -342,10 +342,7 @@ async fn jobs_are_listed_newest_first_by_state(database: &dyn Database) {
     let ended = done(&*store, "1", opened()).await;
     let (busy, _lease) = running(&*store, "2").await;
     let waits = queued(&*store, "3").await;
-    let ids = async |state, limit| {
-        let jobs = store.jobs(JobFilter { state, limit }).await.unwrap();
-        jobs.into_iter().map(|job| job.id).collect::<Vec<_>>()
-    };
+    let ids = async |state, limit| jobs(&*store, state, limit).await.into_iter().map(|job| job.id).collect::<Vec<_>>();
     assert_eq!(ids(None, 10).await, [waits, busy, ended]);
     assert_eq!(ids(None, 2).await, [waits, busy]);
     assert_eq!(ids(Some(State::Queued), 10).await, [waits]);

@@ -9,7 +9,7 @@ use std::time::Duration;
 use patchwright::alert::Reason;
 use patchwright::job::State;
 use patchwright::outcome::Outcome;
-use patchwright::store::{Claim, JobFilter};
+use patchwright::store::Claim;
 use tokio::task::JoinSet;
 
 use super::given::*;
@@ -29,7 +29,7 @@ async fn a_hundred_alerts_at_once_for_one_issue_make_one_job(database: &dyn Data
         posts.spawn(async move { accept(&*store, work(alert("1", Reason::New))).await });
     }
     let accepted = posts.join_all().await;
-    let jobs = store.jobs(JobFilter { state: None, limit: 10 }).await.unwrap();
+    let jobs = jobs(&*store, None, 10).await;
     assert_eq!(jobs.len(), 1);
     let job = jobs[0].id;
     assert_eq!(accepted.iter().filter(|a| a.outcome == Outcome::Queued { job }).count(), 1);
@@ -101,7 +101,7 @@ async fn eight_workers_share_the_jobs_without_doing_one_twice(database: &dyn Dat
     assert_eq!(seen.done.len(), JOBS as usize);
     assert!(seen.done.values().all(|times| *times == 1));
     assert_eq!(seen.most, 2);
-    let jobs = store.jobs(JobFilter { state: Some(State::Done), limit: 1_000 }).await.unwrap();
+    let jobs = jobs(&*store, Some(State::Done), 1_000).await;
     assert!(jobs.len() == JOBS as usize && jobs.iter().all(|job| job.runs == 1 && job.fence == 1));
 }
 
@@ -118,7 +118,7 @@ async fn a_delivery_is_whole_or_absent_when_its_sender_hangs_up(database: &dyn D
     // Some are still being written: whatever can be seen at any moment has to be whole.
     let last = queued(&*store, "last").await;
     let another = database.open().await;
-    let jobs = another.jobs(JobFilter { state: None, limit: 1_000 }).await.unwrap();
+    let jobs = jobs(&*another, None, 1_000).await;
     assert!(jobs.iter().any(|job| job.id == last), "a write after the hang-ups reached the disk");
     for job in jobs {
         let deliveries = another.deliveries(job.id, 1_000).await.unwrap();

@@ -13,7 +13,7 @@ use patchwright::job::{EventKind, Job, JobId, Lease, Stage, State};
 use patchwright::outcome::{Ignored, Opened, Outcome};
 use patchwright::redact::{Redacted, Redactor};
 use patchwright::store::sqlite::SqliteStore;
-use patchwright::store::{Accepted, Claim, Intent, KnownPullRequest, NewDelivery, NewEvent, Store};
+use patchwright::store::{Accepted, Claim, Intent, JobFilter, KnownPullRequest, NewDelivery, NewEvent, Store};
 use serde_json::Value;
 
 /// A database that can be opened more than once.
@@ -133,7 +133,7 @@ pub(super) async fn queued_in(store: &dyn Store, repository: &str, issue: &str) 
 
 /// A claim with room for everything and a long lease.
 pub(super) fn claim() -> Claim {
-    Claim { owner: "worker-a".into(), lease: HOUR, per_repository: 1_000, max_runs: 3 }
+    Claim { owner: "worker-a".into(), lease: HOUR, per_repository: 1_000, max_runs: 3, alive: Vec::new() }
 }
 
 /// A claim whose lease has run out as soon as it is given.
@@ -175,6 +175,11 @@ pub(super) fn ignored() -> Outcome {
     Outcome::Ignored { why: Ignored::OpenPullRequest { url: "https://forge.test/acme/web/pull/7".into() } }
 }
 
+/// Jobs that can all be read, newest first.
+pub(super) async fn jobs(store: &dyn Store, state: Option<State>, limit: u32) -> Vec<Job> {
+    store.jobs(JobFilter { state, limit }).await.unwrap().into_iter().map(Result::unwrap).collect()
+}
+
 /// An outcome as it comes out of redaction.
 pub(super) fn clean(outcome: &Outcome) -> Redacted<Outcome> {
     Redactor::default().data(outcome).unwrap()
@@ -196,6 +201,7 @@ pub(super) fn pull_request(job: JobId, number: u64) -> KnownPullRequest {
         branch: format!("patchwright/web-1f-{job}"),
         number,
         url: format!("https://forge.test/acme/web/pull/{number}"),
+        draft: true,
     }
 }
 

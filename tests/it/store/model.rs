@@ -7,7 +7,7 @@ use std::time::Duration;
 use patchwright::alert::Reason;
 use patchwright::job::{JobId, Lease, State};
 use patchwright::outcome::Outcome;
-use patchwright::store::{Claim, JobFilter, Store, StoreError};
+use patchwright::store::{Claim, Store, StoreError};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestCaseError, TestRunner};
 
@@ -180,7 +180,7 @@ async fn perform(
         Step::Claim { dies } => {
             let claimed = store.claim(&terms(dies)).await.unwrap();
             model.take_back_expired();
-            let jobs = store.jobs(JobFilter { state: Some(State::Done), limit: 1_000 }).await.unwrap();
+            let jobs = jobs(store, Some(State::Done), 1_000).await;
             model.give_up(|job| jobs.iter().any(|done| done.id == job));
             match claimed {
                 Some((job, lease)) => {
@@ -261,7 +261,7 @@ async fn perform(
 
 /// The jobs of the store in the words of the model. Whether a lease runs out is the model's own knowledge.
 async fn seen(store: &dyn Store, model: &Model) -> Vec<Expected> {
-    let mut jobs = store.jobs(JobFilter { state: None, limit: 1_000 }).await.unwrap();
+    let mut jobs = jobs(store, None, 1_000).await;
     jobs.reverse();
     jobs.into_iter()
         .enumerate()

