@@ -3,6 +3,7 @@
 //! Invariant: nothing else in this crate starts a process; when a function here returns, nothing that the program
 //! started is left.
 
+mod children;
 mod disk;
 mod find;
 mod harden;
@@ -22,6 +23,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+pub use self::children::adopt_orphans;
 pub use self::find::find_program;
 pub use self::harden::harden_self;
 use crate::limits::{Limits, Size, Span};
@@ -159,7 +161,8 @@ pub struct Terms {
 /// Runs an untrusted program (agent, setup, tests) under a supervisor that ends every descendant, daemonised ones too.
 ///
 /// The program gets one variable besides `program.env`: `PATCHWRIGHT_RUN`, random for each run, by which its processes
-/// are found even after it has killed the supervisor; then it counts as killed by that signal. It has no controlling
+/// are found even after it has killed the supervisor; then it counts as killed by that signal, and so does one whose
+/// processes the supervisor could not end. It has no controlling
 /// terminal, cannot gain rights by set-user-id programs, and cannot write a file larger than `limits.disk`. The future may be
 /// dropped at any time; the supervisor then ends the tree on its own.
 ///

@@ -1,10 +1,11 @@
 //! The belt to the supervisor's braces: ends what is left of a run whose supervisor was killed or frozen.
 //!
 //! Invariant: only processes that come from the run are touched: those under its supervisor, in the supervisor's session, or
-//! with the run's mark in their environment, and what those have started.
+//! with the run's mark in their environment, those that came to us as orphans, and what all these have started.
 //!
 //! A process that kills its supervisor *and* has changed its session *and* has wiped its environment *and* whose parents are
-//! gone cannot be told from any other process of the same user; only a PID namespace or a user of its own holds that one.
+//! gone looks like any other process of the same user. It is found because the kernel makes it a child of ours
+//! (`adopt_orphans`): some run that has lost its supervisor left it behind, whichever that was.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -12,7 +13,8 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal};
 use tokio::time::{Instant, sleep};
 
-use super::tree::{Process, families, processes};
+use super::children::{look_around, reap};
+use super::tree::{Process, families};
 
 /// Between two rounds.
 const ROUND: Duration = Duration::from_millis(10);
@@ -46,10 +48,16 @@ pub(super) async fn sweep(supervisor: Pid, mark: &str) -> usize {
 /// Kills all that is there now; gives those that were alive.
 fn kill_once(supervisor: Pid, mark: &str) -> Vec<Process> {
     let session = supervisor.as_raw_pid();
-    let mut found = families(&processes(), |process| process.session == session || process.has_variable(mark));
+    let (all, adopted) = look_around();
+    let is_adopted = |process: &Process| adopted.contains(&process.pid.as_raw_pid());
+    let mut found =
+        families(&all, |process| process.session == session || is_adopted(process) || process.has_variable(mark));
     found.retain(|process| process.pid != supervisor);
     for process in &found {
         process.signal(Signal::KILL);
+        if is_adopted(process) {
+            reap(process);
+        }
     }
     // The dead ones got their signal too, for the sake of threads that outlive the main one, but nothing is to be waited
     // for: whoever is their parent now may never reap them.

@@ -13,6 +13,7 @@ use tokio::sync::{oneshot, watch};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
+use super::children;
 use super::find::find;
 use super::transcript::transcribe;
 use super::untrusted::{close_after, feed, spawn};
@@ -68,7 +69,9 @@ pub(super) async fn run(
 }
 
 fn start(program: &Program) -> Result<Child, ProcessError> {
-    Command::new(find(program)?)
+    let file = find(program)?;
+    let mut command = Command::new(file);
+    command
         .args(program.argv.get(1..).unwrap_or_default())
         .current_dir(&program.dir)
         .env_clear()
@@ -77,9 +80,8 @@ fn start(program: &Program) -> Result<Child, ProcessError> {
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .process_group(0)
-        .kill_on_drop(true)
-        .spawn()
-        .map_err(|source| not_started(program, source))
+        .kill_on_drop(true);
+    children::start(&mut command).map_err(|source| not_started(program, source))
 }
 
 /// The tool's process group, killed when this is dropped.

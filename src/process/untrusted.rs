@@ -20,6 +20,7 @@ use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
+use super::children;
 use super::find::find;
 use super::news::News;
 use super::supervise;
@@ -59,7 +60,7 @@ pub(super) async fn run(program: &Program, terms: &Terms) -> Result<Report, Proc
         ended = supervised.ended(program, terms) => ended,
     };
     let took = start.elapsed();
-    let Rest { status, leftovers, told } = supervised.finish(&mark).await;
+    let Rest { status, all_gone, leftovers, told } = supervised.finish(&mark).await;
     let ended = match ended {
         Ok(Some(Ended::Stopped(stop))) => Ok(Some(Ended::Stopped(stop))),
         ended if meant_for_us(&ended, status, told, terms).await => Ok(Some(Ended::Stopped(Stop::Cancelled))),
@@ -69,8 +70,11 @@ pub(super) async fn run(program: &Program, terms: &Terms) -> Result<Report, Proc
     // A process that nobody could find may still hold the pipe: its end is waited for, but not for ever.
     let _closing = spawn(close_after(DRAIN, close));
     let tail = reading.await.unwrap_or_default();
-    // Without a word about the program's end, somebody has killed its supervisor: never a success.
-    let ended = ended.unwrap_or_else(|| Ended::Signal(status.unwrap_or(Signal::KILL.as_raw())));
+    let ended = match ended {
+        Some(ended @ Ended::Exit(_)) if all_gone => ended,
+        Some(ended @ (Ended::Signal(_) | Ended::Stopped(_))) => ended,
+        Some(Ended::Exit(_)) | None => Ended::Signal(status.unwrap_or(Signal::KILL.as_raw())),
+    };
     let ended = match ended {
         Ended::Signal(signal) if signal == Signal::XFSZ.as_raw() => Ended::Stopped(Stop::Disk(limits.disk)),
         Ended::Exit(_) | Ended::Signal(_) if tail.total() > limits.output.0 => {
@@ -97,7 +101,8 @@ impl Supervised {
         let file = find(program)?;
         let rest = program.argv.get(1..).unwrap_or_default();
         let (ours, theirs) = socket_pair().map_err(|source| not_started(program, source))?;
-        let child = Command::new(&terms.supervisor)
+        let mut command = Command::new(&terms.supervisor);
+        command
             // What `ps` shows.
             .arg0("patchwright")
             .args(supervise::arguments(terms.limits.disk.0, &file, rest))
@@ -107,8 +112,8 @@ impl Supervised {
             .envs(mark.split_once('='))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
-            .stderr(theirs)
-            .spawn()
+            .stderr(theirs);
+        let child = children::start(&mut command)
             .map_err(|source| ProcessError::NotStarted { program: terms.supervisor.display().to_string(), source })?;
         let pid = child.id().and_then(|pid| Pid::from_raw(pid.try_into().ok()?));
         let (read, order) = ours.into_split();
@@ -149,11 +154,11 @@ impl Supervised {
     /// Has the tree ended, and sees to it.
     async fn finish(mut self, mark: &str) -> Rest {
         drop(self.order);
-        let mut leftovers = 0;
+        let (mut all_gone, mut leftovers) = (false, 0);
         let silence = timeout(SUPERVISOR_PATIENCE, async {
             while let Ok(Some(line)) = self.news.next_line().await {
                 match line.parse() {
-                    Ok(News::Gone { leftovers: count }) => leftovers = count,
+                    Ok(News::Gone { leftovers: count }) => (all_gone, leftovers) = (true, count),
                     Ok(News::Told) => self.told = true,
                     _ => {}
                 }
@@ -170,7 +175,7 @@ impl Supervised {
             }
         }
         let status = self.child.wait().await;
-        Rest { status: status.ok().and_then(|status| status.signal()), leftovers, told: self.told }
+        Rest { status: status.ok().and_then(|status| status.signal()), all_gone, leftovers, told: self.told }
     }
 }
 
@@ -178,6 +183,9 @@ impl Supervised {
 struct Rest {
     /// The signal that killed it, if one did.
     status: Option<i32>,
+    /// Whether it said that none of the program's processes is left. A program whose processes killed or outlasted it may
+    /// have lied about everything else, so its run is no success.
+    all_gone: bool,
     /// How many processes had to be ended.
     leftovers: usize,
     /// Whether a signal told it to end.

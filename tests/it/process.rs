@@ -350,6 +350,19 @@ async fn a_program_that_kills_its_supervisor_is_gone_with_its_daemon_and_was_no_
 }
 
 #[tokio::test]
+async fn a_program_whose_supervisor_ends_before_all_are_gone_was_no_success() {
+    for (end, signal) in [("kill -TERM $$", 15), ("exit 0", 9)] {
+        let stage = Stage::new();
+        let supervisor = stage.folder.path().join("supervisor");
+        fs::write(&supervisor, format!("#!/bin/sh\nprintf 'ready\nexit 0\n' >&2\n{end}\n")).unwrap();
+        fs::set_permissions(&supervisor, fs::Permissions::from_mode(0o755)).unwrap();
+        let terms = Terms { supervisor, ..stage.terms() };
+        let report = run_untrusted(&stage.program(&["true"]), &terms).await.unwrap();
+        assert_eq!(report.ended, Ended::Signal(signal), "{end}");
+    }
+}
+
+#[tokio::test]
 async fn a_child_with_a_wiped_environment_is_found_by_its_session_when_the_supervisor_is_killed() {
     let stage = Stage::new();
     let script = r#"env -i sh -c 'echo up; while :; do sleep 600; done' "$TOKEN" & kill -KILL $PPID"#;

@@ -81,6 +81,15 @@ async fn an_agent_that_kills_its_supervisor_has_failed() {
 }
 
 #[tokio::test]
+async fn an_agent_that_sheds_every_mark_and_kills_its_supervisor_leaves_nothing() {
+    let hidden = "(setsid env -i PATH=\"$PATH\" sh -c 'trap \"\" TERM HUP; : > up; while :; do sleep 1000; done' \
+                  </dev/null >/dev/null 2>&1 &)\n\
+                  while [ ! -e up ]; do sleep 0.02; done; rm up; kill -9 $PPID; sleep 1000";
+    let sentence = refused(fixer_before(hidden)).await;
+    assert!(sentence.starts_with("no pull request: the agent did not finish: it was ended by signal 9"), "{sentence}");
+}
+
+#[tokio::test]
 async fn a_crash_is_named_by_its_signal_and_nothing_of_it_is_published() {
     let sentence = refused(fixer_before("kill -SEGV $$")).await;
     assert_eq!(sentence, "no pull request: the agent did not finish: it was ended by signal 11, not by us");
