@@ -60,7 +60,7 @@ pub(super) async fn fix(desk: &Desk, ground: &Ground, evidence: &Evidence) -> Re
 
     desk.journal.enter(Stage::Agent).await?;
     let run = run_agent(desk, &agent_name, &agent, &prompt, &workspace).await?;
-    let handback = match judge(desk, &run).await? {
+    let handback = match judge(desk, &run)? {
         Ok(handback) => handback,
         Err(why) => return Ok(Err(Outcome::Abstained { why })),
     };
@@ -240,27 +240,21 @@ fn final_words(desk: &Desk, run: &AgentRun) -> String {
 }
 
 /// Whether the agent's work is worth a look at its files.
-async fn judge(desk: &Desk, run: &AgentRun) -> Result<Result<Option<Handback>, Abstained>, Halt> {
+fn judge(desk: &Desk, run: &AgentRun) -> Result<Result<Option<Handback>, Abstained>, Halt> {
     let redact = |text: &str| desk.seams.redactor.text(text).into_inner();
-    let handback = match &run.handback {
-        Ok(handback) => handback.clone(),
-        Err(what) => {
-            desk.insist(|| desk.journal.problem(Stage::Agent, what)).await?;
-            None
-        }
-    };
-    match run.ended {
-        Ended::Stopped(Stop::Cancelled) => return Err(Halt::Cancelled),
-        Ended::Exit(0) => {}
+    let failed = |what: String| Ok(Err(Abstained::AgentFailed { what }));
+    let handback = match (run.ended, &run.handback) {
+        (Ended::Stopped(Stop::Cancelled), _) => return Err(Halt::Cancelled),
+        (ended @ (Ended::Stopped(_) | Ended::Signal(_)), _) => return failed(format!("it {ended}")),
+        // What it says may be that nothing should be published.
+        (ended, Err(what)) => return failed(format!("it {ended}, but {}", redact(what))),
         // Exit codes of agents mean little; a result file says that it came to its own end.
-        Ended::Exit(code) if handback.is_none() => {
+        (Ended::Exit(code), Ok(None)) if code != 0 => {
             let said = last_words(&final_words(desk, run));
-            let what = format!("it ended with exit code {code} and left no result; {said}");
-            return Ok(Err(Abstained::AgentFailed { what }));
+            return failed(format!("it ended with exit code {code} and left no result; {said}"));
         }
-        Ended::Exit(_) => {}
-        ended => return Ok(Err(Abstained::AgentFailed { what: format!("it {ended}") })),
-    }
+        (Ended::Exit(_), Ok(handback)) => handback.clone(),
+    };
     let handback = handback.map(|mut handback| {
         handback.root_cause = redact(&handback.root_cause);
         handback.summary = redact(&handback.summary);

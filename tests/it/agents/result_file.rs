@@ -1,6 +1,6 @@
 //! What an agent hands back, or fails to.
 //!
-//! Invariant: the verdict decides only towards caution: a broken result file never makes a pull request, and never hides one.
+//! Invariant: the verdict decides only towards caution: what cannot be read may have been "no fix".
 
 use super::{fixer_after, fixer_before, published, refused};
 use crate::program::Described;
@@ -26,17 +26,25 @@ async fn without_a_result_file_the_change_speaks_for_itself() {
 }
 
 #[tokio::test]
-async fn a_broken_result_file_is_told_and_the_change_is_judged_by_its_tests() {
-    let (service, job) = published(fixer_before("printf '{\"verdict\": ' > \"$PATCHWRIGHT_RESULT_FILE\"")).await;
-    let history = service.history(job.id).await;
-    assert!(history.contains("the result file is not the JSON that was asked for"), "{history}");
+async fn a_result_whose_verdict_cannot_be_read_is_no_pull_request_and_is_told() {
+    let sentence = refused(fixer_before("printf '{\"verdict\": ' > \"$PATCHWRIGHT_RESULT_FILE\"; exit 3")).await;
+    let told = "no pull request: the agent did not finish: it ended with exit code 3, but the result file is not the JSON \
+                that was asked for: ";
+    assert!(sentence.starts_with(told), "{sentence}");
+}
+
+#[tokio::test]
+async fn a_verdict_of_no_fix_counts_however_it_is_written() {
+    let verdict = "printf '```json\n{\"verdict\": \"No-Fix\", \"summary\": \"it is\nthe disk\", \"tests\": null}\n```\n' \
+                   > \"$PATCHWRIGHT_RESULT_FILE\"";
+    let sentence = refused(fixer_before(verdict)).await;
+    assert_eq!(sentence, "no pull request: the agent found no fix in code: it is the disk");
 }
 
 #[tokio::test]
 async fn a_huge_result_file_is_not_read() {
-    let (service, job) = published(fixer_before("head -c 3000000 /dev/zero > \"$PATCHWRIGHT_RESULT_FILE\"")).await;
-    let history = service.history(job.id).await;
-    assert!(history.contains("the result file is larger than 262144 bytes"), "{history}");
+    let sentence = refused(fixer_before("head -c 3000000 /dev/zero > \"$PATCHWRIGHT_RESULT_FILE\"")).await;
+    assert!(sentence.ends_with("but the result file is larger than 262144 bytes"), "{sentence}");
 }
 
 #[tokio::test]
@@ -44,18 +52,16 @@ async fn a_result_file_that_is_a_link_is_not_followed() {
     let secret = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(secret.path(), r#"{"verdict": "no_fix", "summary": "canary-behind-the-link"}"#).unwrap();
     let link = format!("ln -sf {} \"$PATCHWRIGHT_RESULT_FILE\"", secret.path().display());
-    let (service, job) = published(fixer_before(&link)).await;
-    let history = service.history(job.id).await;
-    assert!(history.contains("the result file could not be opened"), "{history}");
-    assert!(!history.contains("canary") && !service.pull_request_body(1).contains("canary"), "{history}");
+    let sentence = refused(fixer_before(&link)).await;
+    assert!(sentence.contains("but the result file could not be opened"), "{sentence}");
+    assert!(!sentence.contains("canary"), "{sentence}");
 }
 
 #[tokio::test]
 async fn a_result_file_that_is_a_pipe_holds_nobody_up() {
     let pipe = "rm \"$PATCHWRIGHT_RESULT_FILE\"; mkfifo \"$PATCHWRIGHT_RESULT_FILE\"";
-    let (service, job) = published(fixer_before(pipe)).await;
-    let history = service.history(job.id).await;
-    assert!(history.contains("the result file is not a regular file"), "{history}");
+    let sentence = refused(fixer_before(pipe)).await;
+    assert!(sentence.ends_with("but the result file is not a regular file"), "{sentence}");
 }
 
 #[tokio::test]
