@@ -1,7 +1,7 @@
 //! Reads what a program prints, as bytes, for as long as it prints.
 //!
 //! Invariant: memory stays bounded whatever is printed, and neither a slow nor a lost reader of the lines holds the
-//! program up for long.
+//! program up for long. What is cut is cut between words, since half a secret is not recognised as one.
 
 use std::time::Duration;
 
@@ -14,6 +14,8 @@ use tokio_util::sync::CancellationToken;
 const TAIL: usize = 64 << 10;
 /// The longest line that is passed on, in bytes of UTF-8.
 const LINE: usize = 8 << 10;
+/// Bytes of a word that is not cut, where there is room for it.
+const LONGEST_WORD: usize = 4 << 10;
 /// How long a line waits for its reader before it, and those behind it, are left out.
 const READER_PATIENCE: Duration = Duration::from_millis(100);
 /// How much is read at once.
@@ -33,7 +35,8 @@ impl Tail {
         self.bytes.extend_from_slice(bytes);
         // Cut only now and then, so that each byte is moved at most once on average.
         if self.bytes.len() > 2 * TAIL {
-            self.bytes.drain(..self.bytes.len() - TAIL);
+            // One more: it tells whether what follows begins a word.
+            self.bytes.drain(..self.bytes.len() - TAIL - 1);
         }
     }
 
@@ -42,12 +45,18 @@ impl Tail {
         self.total
     }
 
-    /// The last 64 KiB as text; what is no UTF-8 becomes `U+FFFD`, a character cut in two at the start is left out.
+    /// The last 64 KiB as text; what is no UTF-8 becomes `U+FFFD`, a word or character cut in two at the start is left
+    /// out.
     pub(super) fn text(&self) -> String {
-        let start = self.bytes.len().saturating_sub(TAIL);
-        let kept = self.bytes.get(start..).unwrap_or_default();
-        let is_cut = u64::try_from(kept.len()).is_ok_and(|length| length < self.total);
-        let continued = if is_cut { kept.iter().take(3).take_while(|byte| **byte & 0xC0 == 0x80).count() } else { 0 };
+        let (before, kept) = self.bytes.split_at(self.bytes.len().saturating_sub(TAIL));
+        let starts_whole = before.last().is_none_or(u8::is_ascii_whitespace);
+        let continued = if starts_whole {
+            0
+        } else if let Some(space) = kept.iter().take(LONGEST_WORD).position(u8::is_ascii_whitespace) {
+            space + 1
+        } else {
+            kept.iter().take(3).take_while(|byte| **byte & 0xC0 == 0x80).count()
+        };
         String::from_utf8_lossy(kept.get(continued..).unwrap_or_default()).into_owned()
     }
 }
@@ -165,6 +174,9 @@ fn text_of(line: &[u8]) -> String {
     let mut text = String::from_utf8_lossy(line).into_owned();
     if text.len() > LINE {
         text.truncate(text.floor_char_boundary(LINE - '…'.len_utf8()));
+        if let Some(space) = text.rfind(char::is_whitespace).filter(|space| text.len() - space < LONGEST_WORD) {
+            text.truncate(space + 1);
+        }
         text.push('…');
     }
     text
@@ -239,6 +251,24 @@ mod tests {
         assert_eq!(tail.total(), 1_000_002);
         assert!(tail.bytes.len() <= 2 * TAIL);
         assert_eq!(tail.text(), format!("{}é", "a".repeat(TAIL - 2)));
+    }
+
+    #[test]
+    fn a_word_cut_in_two_by_the_tail_is_left_out_and_a_whole_one_is_kept() {
+        for (printed, kept) in [("ghp_0123456789 b ", "b "), ("ab ghp_012 c ", "ghp_012 c ")] {
+            let mut tail = Tail::default();
+            tail.push(&vec![b'x'; 2 * TAIL]);
+            tail.push(printed.as_bytes());
+            // Three of the bytes no longer fit.
+            tail.push(&vec![b'y'; TAIL + 3 - printed.len()]);
+            assert_eq!(tail.text().trim_end_matches('y'), kept, "{printed}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_long_line_is_cut_between_words() {
+        let text = format!("{} ghp_{}\n", "a".repeat(LINE - 10), "0".repeat(36));
+        assert_eq!(lines_of(&[text.as_bytes()], 9).await, [format!("{} …", "a".repeat(LINE - 10))]);
     }
 
     #[test]
