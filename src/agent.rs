@@ -119,11 +119,18 @@ fn environment_for(agent: &AgentConfig, places: &Places, environment: &Environme
     env
 }
 
-/// The last words of an agent, for people, from the redacted tail of its output.
+/// The last words of an agent, for people, from the tail of its output: its final message where it printed events, else
+/// the end of the text. `redact` takes secrets out.
 #[must_use]
-pub fn last_words(tail: &str) -> String {
+pub fn last_words(tail: &str, redact: impl Fn(&str) -> String) -> String {
     const MOST: usize = 2_000;
-    let text = tail.lines().filter_map(stream::readable).collect::<Vec<_>>().join("\n");
+    // Redacted after the event is taken apart: a secret may be behind its escapes, and its quotes may be part of one.
+    if let Some(message) = stream::final_message(tail) {
+        let mut message = redact(&message);
+        handback::cut(&mut message);
+        return message;
+    }
+    let text = redact(tail).lines().filter_map(stream::readable).collect::<Vec<_>>().join("\n");
     let text = text.trim();
     let mut from = text.len().saturating_sub(MOST);
     while !text.is_char_boundary(from) {
@@ -176,13 +183,19 @@ mod tests {
     #[test]
     fn last_words_are_cut_on_a_character() {
         let long = "é".repeat(3_000);
-        let words = last_words(&long);
+        let words = last_words(&long, str::to_owned);
         assert!(words.len() <= 2_000 && words.chars().all(|c| c == 'é'));
+    }
+
+    #[test]
+    fn the_final_message_is_redacted_as_the_text_that_it_is() {
+        let tail = "{\"type\":\"result\",\"result\":\"done \\u0073ecret\"}\n";
+        assert_eq!(last_words(tail, |text| text.replace("secret", "[redacted]")), "done [redacted]");
     }
 
     #[test]
     fn last_words_never_begin_with_half_a_word() {
         let text = format!("{} ghp_secret then {}", "a ".repeat(500), "b".repeat(1_990));
-        assert_eq!(last_words(&text), format!("then {}", "b".repeat(1_990)));
+        assert_eq!(last_words(&text, str::to_owned), format!("then {}", "b".repeat(1_990)));
     }
 }

@@ -135,7 +135,8 @@ fn texts(value: &Value) -> Vec<String> {
     items.iter().filter_map(Value::as_str).map(str::to_owned).collect()
 }
 
-fn cut(text: &mut String) {
+/// Cuts a text that people read to a length that they read.
+pub(super) fn cut(text: &mut String) {
     if let Some((end, _)) = text.char_indices().nth(MOST_CHARS) {
         text.truncate(end);
         // Half a secret is not recognised as one: the cut falls between words where there are any.

@@ -236,7 +236,7 @@ async fn run_agent(
 
 /// What the agent said at the end, without secrets.
 fn final_words(desk: &Desk, run: &AgentRun) -> String {
-    agent::last_words(desk.seams.redactor.text(&run.tail).as_str())
+    agent::last_words(&run.tail, |text| desk.seams.redactor.text(text).into_inner())
 }
 
 /// Whether the agent's work is worth a look at its files.
