@@ -27,9 +27,9 @@ pub struct Places {
     pub prompt_file: PathBuf,
     /// Where the agent may write its result.
     pub result_file: PathBuf,
-    /// Its HOME, empty and its own.
+    /// Its HOME, with what the setup command has left there.
     pub home: PathBuf,
-    /// Its TMPDIR, empty and its own.
+    /// Its TMPDIR, likewise.
     pub tmp: PathBuf,
 }
 
@@ -87,7 +87,8 @@ fn fill(part: &str, places: &Places) -> String {
         .replace("{result_file}", &shown(&places.result_file))
 }
 
-/// The environment that every command in a workspace starts from: nothing of ours but PATH and the language.
+/// The environment that every command in a workspace starts from: nothing of ours but PATH, where its toolchains are,
+/// and the language.
 #[must_use]
 pub fn bare_environment(environment: &Environment, home: &Path, tmp: &Path) -> BTreeMap<String, String> {
     let mut env = BTreeMap::new();
@@ -103,7 +104,19 @@ pub fn bare_environment(environment: &Environment, home: &Path, tmp: &Path) -> B
     // Without these, bytecode and colour codes end up in the patch and in the evidence.
     env.insert("PYTHONDONTWRITEBYTECODE".to_owned(), "1".to_owned());
     env.insert("NO_COLOR".to_owned(), "1".to_owned());
+    // Runners that watch files or ask questions do neither when this is set.
+    env.insert("CI".to_owned(), "true".to_owned());
+    if let Some(toolchains) = rustup_home(environment) {
+        env.insert("RUSTUP_HOME".to_owned(), toolchains);
+    }
     env
+}
+
+/// The toolchains that `cargo` on the PATH would look for in our HOME. Not CARGO_HOME, which holds credentials.
+fn rustup_home(environment: &Environment) -> Option<String> {
+    let named = || environment.get("RUSTUP_HOME").map(str::to_owned);
+    let usual = || Some(Path::new(environment.get("HOME")?).join(".rustup")).filter(|folder| folder.is_dir());
+    named().or_else(|| Some(usual()?.display().to_string()))
 }
 
 fn environment_for(agent: &AgentConfig, places: &Places, environment: &Environment) -> BTreeMap<String, String> {
@@ -178,6 +191,22 @@ mod tests {
         assert_eq!(env.get("HOME").map(String::as_str), Some("/w/home"));
         assert_eq!(env.get("MODE").map(String::as_str), Some("fix"));
         assert!(!env.contains_key("GITHUB_TOKEN") && !env.contains_key("NOT_SET"));
+    }
+
+    #[test]
+    fn the_toolchains_of_rustup_are_found_and_its_credentials_are_not() {
+        let ours = tempfile::tempdir().unwrap();
+        let home = ours.path().to_str().unwrap();
+        let rustup_of = |variables: &[(&str, &str)]| {
+            let environment: Environment = variables.iter().copied().collect();
+            let env = bare_environment(&environment, Path::new("/w/home"), Path::new("/w/tmp"));
+            assert!(!env.contains_key("CARGO_HOME"));
+            env.get("RUSTUP_HOME").cloned()
+        };
+        assert_eq!(rustup_of(&[("HOME", home), ("CARGO_HOME", "/c")]), None);
+        std::fs::create_dir(ours.path().join(".rustup")).unwrap();
+        assert_eq!(rustup_of(&[("HOME", home)]), Some(format!("{home}/.rustup")));
+        assert_eq!(rustup_of(&[("HOME", home), ("RUSTUP_HOME", "/r")]).as_deref(), Some("/r"));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Runs a repository's tests before and after a change, and says what that shows.
 //!
 //! Invariant: both runs use the same command and environment, each in a checkout of its own that no agent has touched;
-//! what could not be run is never a verdict on the change.
+//! what could not be run is never a verdict on the change, and a run without a test is no success.
 
 pub mod detect;
 
@@ -15,7 +15,7 @@ use crate::agent::bare_environment;
 use crate::config::CommandLine;
 use crate::config::environment::Environment;
 use crate::outcome::last_words;
-use crate::process::{self, Ended, ProcessError, Program, Stop, Terms};
+use crate::process::{self, Ended, Program, Stop, Terms};
 use crate::redact::Redactor;
 
 /// The commands that prepare and test one repository.
@@ -55,7 +55,12 @@ pub enum TestResult {
         /// The code.
         code: i32,
     },
-    /// The tests did not run to their end: the setup failed, a limit was reached, the command is not there.
+    /// They ran until they reached a limit.
+    Stopped {
+        /// What is to be put after the command: "was stopped after 15m".
+        what: String,
+    },
+    /// They did not run: the setup failed, the command could not be started, a signal ended it that was not ours.
     Infrastructure {
         /// What happened.
         what: String,
@@ -75,10 +80,30 @@ impl TestRun {
         match &self.result {
             TestResult::Passed => "passed".to_owned(),
             TestResult::Failed { code } => format!("failed with exit code {code}"),
+            TestResult::Stopped { what } => what.clone(),
             TestResult::Infrastructure { what } => format!("could not be run: {what}"),
         }
     }
+
+    /// Why this run says nothing about the code before a change; `None` where it does say something.
+    #[must_use]
+    pub fn why_not_run(&self) -> Option<String> {
+        let why = match &self.result {
+            TestResult::Passed => return None,
+            TestResult::Infrastructure { what } => return Some(what.clone()),
+            TestResult::Stopped { what } => what.clone(),
+            // The shell's own words for "not executable" and "not found".
+            TestResult::Failed { code: code @ (126 | 127) } => format!("could not be started (exit code {code})"),
+            TestResult::Failed { .. } if NOT_INSTALLED.iter().any(|words| self.tail.contains(words)) => self.in_words(),
+            TestResult::Failed { .. } => return None,
+        };
+        Some(format!("`{}` {why}; {}", self.command, last_words(&last_lines(&self.tail, 10))))
+    }
 }
+
+/// What the commands that we find by ourselves print when their tool is not there, with an exit code like that of a
+/// test that failed.
+const NOT_INSTALLED: [&str; 2] = ["No module named pytest", "rustup could not choose a version of"];
 
 /// What the two runs show together.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -94,6 +119,11 @@ pub enum Conclusion {
         /// What the runs showed.
         what: String,
     },
+    /// They could not be run, which says nothing about the change.
+    Unclear {
+        /// What was in the way.
+        what: String,
+    },
 }
 
 /// Judges a change by its two runs.
@@ -101,17 +131,23 @@ pub enum Conclusion {
 pub fn conclude(before: &TestRun, after: &TestRun) -> Conclusion {
     match (&before.result, &after.result) {
         (_, TestResult::Passed) => Conclusion::Tested { passed_before: before.passed() },
+        (_, TestResult::Infrastructure { what }) => Conclusion::Unclear { what: what.clone() },
+        // A change that makes its tests hang or flood is broken, but only where they came to their end without it. The
+        // same holds for a command that is not there any more.
         (TestResult::Passed, _) => Conclusion::Broken {
             what: format!("`{}` passed before the change and {} with it", after.command, after.in_words()),
         },
-        // With exit codes alone, "still red" cannot be told from "red in one more place".
-        _ => Conclusion::Broken {
-            what: format!(
-                "`{}` {} before the change and {} with it",
-                after.command,
-                before.in_words(),
-                after.in_words()
-            ),
+        _ => match before.why_not_run() {
+            Some(what) => Conclusion::Unclear { what },
+            // With exit codes alone, "still red" cannot be told from "red in one more place".
+            None => Conclusion::Broken {
+                what: format!(
+                    "`{}` {} before the change and {} with it",
+                    after.command,
+                    before.in_words(),
+                    after.in_words()
+                ),
+            },
         },
     }
 }
@@ -141,24 +177,35 @@ pub async fn run_tests(plan: &TestPlan, bench: &Bench<'_>) -> Result<TestRun, Ca
     if let Some(setup) = &plan.setup
         && let Some(what) = prepare(setup, plan, bench).await?
     {
-        return Ok(infrastructure(plan, what, ""));
+        return Ok(not_run(plan, what));
     }
     let report = match process::run_untrusted(&program(&plan.test, plan, bench), bench.terms).await {
         Ok(report) => report,
-        Err(error) => return Ok(infrastructure(plan, not_started(&error), "")),
+        Err(error) => return Ok(not_run(plan, error.to_string())),
     };
     let tail = bench.redactor.text(&report.tail).into_inner();
     let result = match report.ended {
+        Ended::Exit(0) if found_no_test(&plan.test, &tail) => TestResult::Failed { code: NO_TESTS },
         Ended::Exit(0) => TestResult::Passed,
-        // The shell's own words for "not executable" and "not found".
-        Ended::Exit(code @ (126 | 127)) => {
-            return Ok(infrastructure(plan, format!("the command could not be started (exit code {code})"), &tail));
-        }
         Ended::Exit(code) => TestResult::Failed { code },
         Ended::Stopped(Stop::Cancelled) => return Err(Cancelled),
-        other => return Ok(infrastructure(plan, other.to_string(), &tail)),
+        ended @ Ended::Stopped(_) => TestResult::Stopped { what: ended.to_string() },
+        // Perhaps the machine had no memory left.
+        ended @ Ended::Signal(_) => {
+            let said = last_words(&last_lines(&tail, 10));
+            TestResult::Infrastructure { what: format!("`{}` {ended}; {said}", plan.test.shown()) }
+        }
     };
     Ok(TestRun { command: plan.test.shown(), result, took_ms: millis(report.took), tail })
+}
+
+/// The exit code of pytest, and of unittest since Python 3.12, for "there was no test".
+const NO_TESTS: i32 = 5;
+
+/// Whether this is the success of an older unittest that has found nothing to run.
+fn found_no_test(test: &CommandLine, tail: &str) -> bool {
+    let mut counts = tail.lines().filter_map(|line| line.strip_prefix("Ran ")?.split_once(" test")).peekable();
+    test.shown().contains("unittest") && counts.peek().is_some() && counts.all(|(count, _)| count == "0")
 }
 
 /// The run was cancelled.
@@ -183,7 +230,7 @@ pub async fn prepare(setup: &CommandLine, plan: &TestPlan, bench: &Bench<'_>) ->
                 )))
             }
         },
-        Err(error) => Ok(Some(not_started(&error))),
+        Err(error) => Ok(Some(error.to_string())),
     }
 }
 
@@ -198,8 +245,6 @@ fn program(command: &CommandLine, plan: &TestPlan, bench: &Bench<'_>) -> Program
 
 fn environment_for(plan: &TestPlan, bench: &Bench<'_>) -> BTreeMap<String, String> {
     let mut env = bare_environment(bench.environment, bench.home, bench.tmp);
-    // Runners that watch files or ask questions do neither when this is set.
-    env.insert("CI".to_owned(), "true".to_owned());
     for name in &plan.pass_env {
         if let Some(value) = bench.environment.get(name) {
             env.insert(name.clone(), value.to_owned());
@@ -208,17 +253,9 @@ fn environment_for(plan: &TestPlan, bench: &Bench<'_>) -> BTreeMap<String, Strin
     env
 }
 
-fn infrastructure(plan: &TestPlan, what: String, tail: &str) -> TestRun {
-    TestRun {
-        command: plan.test.shown(),
-        result: TestResult::Infrastructure { what },
-        took_ms: 0,
-        tail: tail.to_owned(),
-    }
-}
-
-fn not_started(error: &ProcessError) -> String {
-    error.to_string()
+fn not_run(plan: &TestPlan, what: String) -> TestRun {
+    let result = TestResult::Infrastructure { what };
+    TestRun { command: plan.test.shown(), result, took_ms: 0, tail: String::new() }
 }
 
 fn millis(took: Duration) -> u64 {
@@ -243,14 +280,52 @@ mod tests {
     #[test]
     fn only_a_green_run_with_the_change_counts() {
         let failed = || run(TestResult::Failed { code: 1 });
-        let broken = || run(TestResult::Infrastructure { what: "no network".into() });
+        let stopped = || run(TestResult::Stopped { what: "was stopped after 15m".into() });
         let passed = || run(TestResult::Passed);
         assert_eq!(conclude(&passed(), &passed()), Conclusion::Tested { passed_before: true });
         assert_eq!(conclude(&failed(), &passed()), Conclusion::Tested { passed_before: false });
-        for (before, after) in [(passed(), failed()), (failed(), failed()), (passed(), broken()), (broken(), broken())]
-        {
-            assert!(matches!(conclude(&before, &after), Conclusion::Broken { .. }));
+        for before in [passed(), failed()] {
+            for after in [failed(), stopped(), run(TestResult::Failed { code: 127 })] {
+                assert!(matches!(conclude(&before, &after), Conclusion::Broken { .. }), "{before:?} {after:?}");
+            }
         }
+    }
+
+    #[test]
+    fn what_could_not_be_run_is_no_verdict_on_the_change() {
+        let broken = || run(TestResult::Infrastructure { what: "no network".into() });
+        for before in [run(TestResult::Passed), run(TestResult::Failed { code: 1 }), broken()] {
+            assert_eq!(conclude(&before, &broken()), Conclusion::Unclear { what: "no network".into() });
+        }
+        let stopped = run(TestResult::Stopped { what: "was stopped after 15m".into() });
+        for before in [broken(), stopped.clone(), run(TestResult::Failed { code: 127 })] {
+            for after in [stopped.clone(), run(TestResult::Failed { code: 1 })] {
+                assert!(matches!(conclude(&before, &after), Conclusion::Unclear { .. }), "{before:?} {after:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_missing_tool_is_told_from_a_failing_test_with_the_command_and_its_last_words() {
+        let why =
+            |code, tail: &str| TestRun { tail: tail.to_owned(), ..run(TestResult::Failed { code }) }.why_not_run();
+        assert_eq!(why(1, "1 failed"), None);
+        let missing = "/usr/bin/python3: No module named pytest";
+        assert_eq!(why(1, missing).unwrap(), format!("`pytest` failed with exit code 1; its last words: {missing}"));
+        assert_eq!(why(127, "").unwrap(), "`pytest` could not be started (exit code 127); it printed nothing");
+        let rustup =
+            "error: rustup could not choose a version of cargo to run, because one wasn't specified explicitly";
+        assert!(why(1, rustup).is_some());
+    }
+
+    #[test]
+    fn a_unittest_that_found_nothing_has_not_passed() {
+        let shell = |line: &str| CommandLine::Shell(line.to_owned());
+        let none = "\n-----\nRan 0 tests in 0.000s\n\nOK\n";
+        assert!(found_no_test(&shell("python3 -m unittest"), none));
+        assert!(!found_no_test(&shell("make test"), none));
+        assert!(!found_no_test(&shell("python3 -m unittest"), "Ran 1 test in 0.1s\n\nOK\nRan 0 tests in 0.0s\n\nOK\n"));
+        assert!(!found_no_test(&shell("python3 -m unittest"), ""));
     }
 
     #[test]

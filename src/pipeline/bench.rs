@@ -97,25 +97,29 @@ pub(super) async fn run(
         proof::run_tests(plan, &bench).await
     });
     let run = run.await.map_err(|Cancelled| Halt::Cancelled)?;
-    let seconds = std::time::Duration::from_millis(run.took_ms).as_secs_f64();
-    desk.journal.note(stage, &format!("`{}` {} after {seconds:.1} s", run.command, run.in_words())).await?;
+    let took = match run.took_ms {
+        0 => String::new(),
+        millis => format!(" after {:.1} s", std::time::Duration::from_millis(millis).as_secs_f64()),
+    };
+    desk.journal.note(stage, &format!("`{}` {}{took}", run.command, run.in_words())).await?;
     Ok(run)
 }
 
-/// Runs the setup command in the checkout that the agent will work in, as it is run before the tests.
+/// Runs the setup command in the checkout that the agent will work in, as it is run before the tests, with the agent's
+/// HOME and TMPDIR: what it installs there is for the agent, too.
 pub(super) async fn set_up(
     desk: &Desk,
     setup: &CommandLine,
     plan: &TestPlan,
     checkout: &Path,
+    (home, tmp): (&Path, &Path),
     workspace: &Workspace,
 ) -> Result<(), Halt> {
-    let (home, tmp) = home_and_tmp(workspace, "setup").await?;
     // Before its output, which would otherwise seem to be that of the tests.
     desk.journal.note(Stage::Baseline, &format!("`{}` prepares the agent's checkout", setup.shown())).await?;
     let (environment, redactor) = (&desk.seams.environment, &*desk.seams.redactor);
     let prepared = live(desk, Stage::Baseline, workspace, |terms| async move {
-        let bench = Bench { checkout, home: &home, tmp: &tmp, environment, redactor, terms: &terms };
+        let bench = Bench { checkout, home, tmp, environment, redactor, terms: &terms };
         proof::prepare(setup, plan, &bench).await
     });
     match prepared.await {

@@ -56,7 +56,7 @@ fn run_facts(run: &TestRun) -> Option<RunFacts> {
     let code = match run.result {
         TestResult::Passed => 0,
         TestResult::Failed { code } => code,
-        TestResult::Infrastructure { .. } => return None,
+        TestResult::Stopped { .. } | TestResult::Infrastructure { .. } => return None,
     };
     Some(RunFacts { ended: Ended::Exit(code), took: Duration::from_millis(run.took_ms), tail: run.tail.clone() })
 }

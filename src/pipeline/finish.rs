@@ -9,7 +9,7 @@ use super::{Desk, Halt, bench, blocking, brief};
 use crate::alert::Reason;
 use crate::config::ProjectConfig;
 use crate::job::Stage;
-use crate::outcome::{Abstained, Opened, Outcome};
+use crate::outcome::{Abstained, Opened, Outcome, last_words};
 use crate::proof::{self, Conclusion, detect};
 use crate::publish::{self, Publication, PublishError, Published};
 use crate::workspace::Workspace;
@@ -31,12 +31,19 @@ pub(super) async fn proof(desk: &Desk, ground: &Ground, fix: &Fix) -> Result<Res
             Ok(tested) => tested,
             Err(why) => return Ok(Err(Outcome::Abstained { why })),
         };
-        if let Conclusion::Broken { what } = proof::conclude(&tested.before, &tested.after) {
-            let tail = proof::last_lines(&tested.after.tail, 15);
-            let what = format!("{}: {what}; the last lines: {tail}", changed.repository);
-            return Ok(Err(Outcome::Abstained { why: Abstained::TestsFailed { what } }));
+        match proof::conclude(&tested.before, &tested.after) {
+            Conclusion::Tested { .. } => all.push(tested),
+            Conclusion::Broken { what } => {
+                let said = last_words(&proof::last_lines(&tested.after.tail, 15));
+                let what = format!("{}: {what}; {said}", changed.repository);
+                return Ok(Err(Outcome::Abstained { why: Abstained::TestsFailed { what } }));
+            }
+            // The change is saved and paid for: a registry that is down now must not cost it.
+            Conclusion::Unclear { what } => {
+                let repository = &changed.repository;
+                return Err(Halt::soon(format!("the tests of {repository} could not be run on the change: {what}")));
+            }
         }
-        all.push(tested);
     }
     desk.save("proof", &all).await?;
     Ok(Ok(all))

@@ -3,6 +3,8 @@
 //! Invariant: the agent's change is a pinned commit in our mirror, and saved, before anything else is done with it; no
 //! later crash makes the agent run again.
 
+use std::path::PathBuf;
+
 use super::prepare::{Evidence, Ground, Site, short};
 use super::saved::Fix;
 use super::take::{Tree, take_changes};
@@ -16,7 +18,7 @@ use crate::job::Stage;
 use crate::outcome::{Abstained, Outcome, last_words};
 use crate::process::{Ended, Stop};
 use crate::prompt::folder;
-use crate::proof::{TestPlan, TestResult, TestRun, detect};
+use crate::proof::{TestPlan, TestRun, detect};
 use crate::workspace::Workspace;
 
 /// From the evidence to the agent's change.
@@ -49,17 +51,20 @@ pub(super) async fn fix(desk: &Desk, ground: &Ground, evidence: &Evidence) -> Re
     };
     let baseline = baseline(desk, ground, evidence, &plan, &workspace).await?;
 
-    let mut trees =
-        vec![tree(desk, &ground.home, &evidence.base.commit, workspace.repository(), Some(&plan), &workspace).await?];
+    let (home, tmp) = bench::home_and_tmp(&workspace, "agent").await?;
+    if let Some(setup) = &plan.setup {
+        bench::set_up(desk, setup, &plan, &workspace.repository(), (&home, &tmp), &workspace).await?;
+    }
+    let mut trees = vec![tree(&ground.home, &evidence.base.commit, workspace.repository()).await?];
     for site in &ground.related {
-        trees.push(tree(desk, site, &site.head, workspace.related(&site.id.to_string()), None, &workspace).await?);
+        trees.push(tree(site, &site.head, workspace.related(&site.id.to_string())).await?);
     }
 
     desk.journal.enter(Stage::Prompt).await?;
     let prompt = write_prompt(desk, ground, evidence, &plan, &baseline, &workspace).await?;
 
     desk.journal.enter(Stage::Agent).await?;
-    let run = run_agent(desk, &agent_name, &agent, &prompt, &workspace).await?;
+    let run = run_agent(desk, (&agent_name, &agent), &prompt, (home, tmp), &workspace).await?;
     let handback = match judge(desk, &run)? {
         Ok(handback) => handback,
         Err(why) => return Ok(Err(Outcome::Abstained { why })),
@@ -140,7 +145,7 @@ async fn baseline(
     }
     let checkout = bench::check_out(desk, ground, &ground.home, &evidence.base.commit, workspace, "before").await?;
     let run = bench::run(desk, Stage::Baseline, plan, &checkout, workspace).await?;
-    if let TestResult::Infrastructure { what } = &run.result {
+    if let Some(what) = run.why_not_run() {
         // An agent's work that cannot be checked is not worth its money.
         return Err(Halt::broken(format!(
             "the tests of {} cannot be run on the code as it is, so no change could be checked: {what}",
@@ -151,18 +156,8 @@ async fn baseline(
     Ok(run)
 }
 
-/// Prepares a checkout for the agent and takes its tree as the state that the agent starts from.
-async fn tree<'a>(
-    desk: &Desk,
-    site: &'a Site,
-    base: &str,
-    dir: std::path::PathBuf,
-    plan: Option<&TestPlan>,
-    workspace: &Workspace,
-) -> Result<Tree<'a>, Halt> {
-    if let Some((plan, setup)) = plan.and_then(|plan| Some((plan, plan.setup.as_ref()?))) {
-        bench::set_up(desk, setup, plan, &dir, workspace).await?;
-    }
+/// Takes the tree of a checkout as the state that the agent starts from.
+async fn tree<'a>(site: &'a Site, base: &str, dir: PathBuf) -> Result<Tree<'a>, Halt> {
     // What the setup leaves behind is not published, so it is only read, not judged.
     let before = objects::snapshot(&site.mirror, base, &dir, &Rules::for_setup()).await.map_err(|error| {
         Halt::broken(format!("the checkout of {} cannot be read after its setup: {error}", site.id))
@@ -193,12 +188,11 @@ async fn write_prompt(
 
 async fn run_agent(
     desk: &Desk,
-    name: &str,
-    agent: &AgentConfig,
+    (name, agent): (&str, &AgentConfig),
     prompt: &str,
+    (home, tmp): (PathBuf, PathBuf),
     workspace: &Workspace,
 ) -> Result<AgentRun, Halt> {
-    let (home, tmp) = bench::home_and_tmp(workspace, "agent").await?;
     let places = Places {
         workspace: workspace.repository(),
         context_dir: workspace.context(),

@@ -6,6 +6,7 @@
 mod credentials;
 mod ending;
 mod result_file;
+mod tests_run;
 mod tree;
 mod view;
 
