@@ -1,10 +1,16 @@
 //! Finds the test command of a repository that does not say it.
 //!
-//! Invariant: only a clean checkout is looked at, only regular files are read, and what was looked for is told.
+//! Invariant: only a clean checkout is looked at, only regular files are read, what was looked for is told, and a name from
+//! the repository gets into a command only where it means nothing to a shell.
+
+mod look;
+mod node;
+mod python;
 
 use std::path::Path;
 
 use crate::config::CommandLine;
+use look::Look;
 
 /// A test command that was found, and a setup command where the ecosystem needs one.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -18,52 +24,23 @@ pub struct Detected {
 }
 
 /// Where we look, for the sentence that says that nothing was found.
-pub const LOOKED_FOR: &str = "pytest or unittest, npm, pnpm or yarn, cargo, go, maven, gradle, rspec, phpunit, dotnet, a Makefile with a \
-     `test` target";
+pub const LOOKED_FOR: &str = "pytest, unittest or Django, npm, pnpm, yarn or bun, cargo, go, maven, gradle, rspec, phpunit, dotnet, a \
+     Makefile with a `test` or `check` target";
 
-/// Looks for the test command of the project in this folder.
+/// Looks for the test command of the project in the folder `path` of a checkout. Lock files and wrappers may also be
+/// above it.
 #[must_use]
-pub fn detect(folder: &Path) -> Option<Detected> {
-    let look = Look { folder };
+pub fn detect(checkout: &Path, path: &Path) -> Option<Detected> {
+    let look = Look::new(checkout, path);
     cargo(&look)
         .or_else(|| go(&look))
-        .or_else(|| node(&look))
+        .or_else(|| node::detect(&look))
         .or_else(|| java(&look))
         .or_else(|| ruby(&look))
         .or_else(|| php(&look))
         .or_else(|| dotnet(&look))
-        .or_else(|| python(&look))
+        .or_else(|| python::detect(&look))
         .or_else(|| make(&look))
-}
-
-struct Look<'a> {
-    folder: &'a Path,
-}
-
-impl Look<'_> {
-    fn has(&self, name: &str) -> bool {
-        self.folder.join(name).symlink_metadata().is_ok_and(|meta| meta.is_file())
-    }
-
-    fn has_folder(&self, name: &str) -> bool {
-        self.folder.join(name).symlink_metadata().is_ok_and(|meta| meta.is_dir())
-    }
-
-    /// The text of a regular file of at most 1 MiB, else nothing.
-    fn text(&self, name: &str) -> String {
-        let path = self.folder.join(name);
-        let fits = path.symlink_metadata().is_ok_and(|meta| meta.is_file() && meta.len() <= 1 << 20);
-        if fits { std::fs::read_to_string(path).unwrap_or_default() } else { String::new() }
-    }
-
-    /// Names of the entries of a folder, in order.
-    fn names(&self, folder: &str) -> Vec<String> {
-        let entries = std::fs::read_dir(self.folder.join(folder)).into_iter().flatten();
-        let mut names: Vec<String> =
-            entries.flatten().filter_map(|entry| entry.file_name().into_string().ok()).collect();
-        names.sort();
-        names
-    }
 }
 
 fn found(because: &'static str, setup: Option<&str>, test: &str) -> Option<Detected> {
@@ -79,103 +56,74 @@ fn go(look: &Look<'_>) -> Option<Detected> {
     look.has("go.mod").then(|| found("go.mod", None, "go test ./...")).flatten()
 }
 
-fn node(look: &Look<'_>) -> Option<Detected> {
-    let package: serde_json::Value = serde_json::from_str(&look.text("package.json")).ok()?;
-    let script = package.pointer("/scripts/test")?.as_str()?;
-    // What `npm init` writes when there are no tests.
-    if script.contains("no test specified") {
-        return None;
-    }
-    if look.has("pnpm-lock.yaml") {
-        return found("package.json and pnpm-lock.yaml", Some("pnpm install --frozen-lockfile"), "pnpm test");
-    }
-    if look.has("yarn.lock") {
-        return found("package.json and yarn.lock", Some("yarn install --frozen-lockfile"), "yarn test");
-    }
-    let has_dependencies = ["dependencies", "devDependencies"]
-        .iter()
-        .any(|key| package.get(key).and_then(serde_json::Value::as_object).is_some_and(|map| !map.is_empty()));
-    let setup = match (look.has("package-lock.json"), has_dependencies) {
-        (true, _) => Some("npm ci"),
-        (false, true) => Some("npm install --no-audit --no-fund --no-package-lock"),
-        (false, false) => None,
-    };
-    found("package.json", setup, "npm test")
-}
-
 fn java(look: &Look<'_>) -> Option<Detected> {
+    let program = |wrapper: &str, installed: &str| look.program_above(wrapper).unwrap_or_else(|| installed.to_owned());
     if look.has("pom.xml") {
-        let maven = if look.has("mvnw") { "./mvnw --batch-mode test" } else { "mvn --batch-mode test" };
-        return found("pom.xml", None, maven);
+        return found("pom.xml", None, &format!("{} --batch-mode test", program("mvnw", "mvn")));
     }
-    if look.has("build.gradle") || look.has("build.gradle.kts") {
-        let gradle = if look.has("gradlew") { "./gradlew --no-daemon test" } else { "gradle --no-daemon test" };
-        return found("build.gradle", None, gradle);
+    if ["build.gradle", "build.gradle.kts", "settings.gradle", "settings.gradle.kts"].iter().any(|name| look.has(name))
+    {
+        return found("a Gradle build", None, &format!("{} --no-daemon test", program("gradlew", "gradle")));
     }
     None
 }
 
 fn ruby(look: &Look<'_>) -> Option<Detected> {
-    if !(look.has(".rspec") || look.has_folder("spec") && look.text("Gemfile").contains("rspec")) {
+    let way = look.way_up("Gemfile");
+    let above = way.as_deref().unwrap_or_default();
+    let mut named = vec![format!("{above}Gemfile"), format!("{above}Gemfile.lock")];
+    named.extend(look.names("").into_iter().filter(|name| name.ends_with(".gemspec")));
+    let specs = || look.has_folder("spec") && named.iter().any(|name| look.text(name).contains("rspec"));
+    if !(look.has(".rspec") || specs()) {
         return None;
     }
-    if look.has("Gemfile") {
-        found("Gemfile and spec/", Some("bundle install"), "bundle exec rspec")
-    } else {
-        found(".rspec", None, "rspec")
+    // Bundler looks for the Gemfile above, too.
+    match way {
+        Some(_) => found("Gemfile and spec/", Some("bundle install"), "bundle exec rspec"),
+        None => found("spec/", None, "rspec"),
     }
 }
 
 fn php(look: &Look<'_>) -> Option<Detected> {
-    if !(look.has("phpunit.xml") || look.has("phpunit.xml.dist")) {
-        return None;
-    }
-    if look.has("composer.json") {
-        found("phpunit.xml", Some("composer install --no-interaction --no-progress"), "vendor/bin/phpunit")
-    } else {
-        found("phpunit.xml", None, "phpunit")
+    let configured = ["phpunit.xml", "phpunit.xml.dist", "phpunit.dist.xml"].iter().any(|name| look.has(name));
+    let composer: serde_json::Value = serde_json::from_str(&look.text("composer.json")).unwrap_or_default();
+    let required = look.has_folder("tests") && composer["require-dev"].get("phpunit/phpunit").is_some();
+    let setup = "composer install --no-interaction --no-progress";
+    match (configured, look.has("composer.json")) {
+        (true, true) => found("phpunit.xml", Some(setup), "vendor/bin/phpunit"),
+        (true, false) => found("phpunit.xml", None, "phpunit"),
+        (false, _) if required => found("composer.json and tests/", Some(setup), "vendor/bin/phpunit tests"),
+        (false, _) => None,
     }
 }
 
 fn dotnet(look: &Look<'_>) -> Option<Detected> {
     let project = |name: &String| name.ends_with(".sln") || name.ends_with(".slnx") || name.ends_with(".csproj");
-    look.names("").iter().any(project).then(|| found("a .sln or .csproj file", None, "dotnet test")).flatten()
-}
-
-fn python(look: &Look<'_>) -> Option<Detected> {
-    let configured = look.has("pytest.ini")
-        || look.text("pyproject.toml").contains("[tool.pytest")
-        || look.text("setup.cfg").contains("[tool:pytest]")
-        || look.text("tox.ini").contains("[pytest]")
-        || look.has("conftest.py")
-        || look.has("tests/conftest.py");
-    let test_file = |name: &&String| name.starts_with("test_") && name.ends_with(".py");
-    let folder =
-        ["tests", "test", ""].into_iter().find(|folder| look.names(folder).iter().any(|name| test_file(&name)));
-    if !configured && folder.is_none() {
-        return None;
+    if look.names("").iter().any(project) {
+        return found("a .sln or .csproj file", None, "dotnet test");
     }
-    let uses_pytest = configured
-        || ["requirements.txt", "requirements-dev.txt", "dev-requirements.txt", "pyproject.toml", "Pipfile"]
-            .iter()
-            .any(|name| look.text(name).contains("pytest"));
-    if uses_pytest {
-        return found("pytest's configuration", None, "python3 -m pytest");
-    }
-    match folder? {
-        "" => found("test_*.py", None, "python3 -m unittest"),
-        // A `tests` folder is searched with the project as its top, so that `from shop import …` works.
-        folder if look.has(&format!("{folder}/__init__.py")) => {
-            found("test_*.py in a package", None, &format!("python3 -m unittest discover -s {folder} -t ."))
-        }
-        folder => found("test_*.py", None, &format!("PYTHONPATH=. python3 -m unittest discover -s {folder}")),
-    }
+    let mut projects = ["test", "tests", "src"].into_iter().flat_map(|folder| look.files_below(folder, 2));
+    let tests =
+        projects.find(|path| path.ends_with(".csproj") && look.text(path).contains("Microsoft.NET.Test.Sdk"))?;
+    found("a .csproj file with tests", None, &format!("dotnet test {tests}"))
 }
 
 fn make(look: &Look<'_>) -> Option<Detected> {
-    let target = |line: &str| ["test:", "check:"].into_iter().find(|target| line.starts_with(target));
-    let target = look.text("Makefile").lines().find_map(target)?;
-    found("Makefile", None, if target == "test:" { "make test" } else { "make check" })
+    // In the order in which GNU make looks for them.
+    let makefile = ["GNUmakefile", "makefile", "Makefile"].into_iter().find(|name| look.has(name))?;
+    let text = look.text(makefile);
+    let has_target = |target: &str| text.lines().any(|line| targets(line).any(|name| name == target));
+    let target = ["test", "check"].into_iter().find(|target| has_target(target))?;
+    found("a Makefile", None, &format!("make {target}"))
+}
+
+/// The targets of a line of a Makefile: what is before the colon of a rule, not of an assignment.
+fn targets(line: &str) -> impl Iterator<Item = &str> {
+    let rule = line.split_once(':').filter(|(names, rest)| {
+        let assignment = rest.trim_start_matches(':').starts_with('=');
+        !assignment && !names.contains(['=', '#']) && !names.starts_with([' ', '\t'])
+    });
+    rule.map_or("", |(names, _)| names).split_whitespace()
 }
 
 #[cfg(test)]
@@ -189,8 +137,10 @@ mod tests {
             std::fs::create_dir_all(path.parent().unwrap()).unwrap();
             std::fs::write(path, text).unwrap();
         }
-        detect(folder.path()).map(|found| (found.setup.map(|s| s.shown()), found.test.shown()))
+        detect(folder.path(), Path::new("")).map(|found| (found.setup.map(|s| s.shown()), found.test.shown()))
     }
+
+    const UNITTEST: &str = "import unittest\nclass T(unittest.TestCase): pass\n";
 
     type Files = &'static [(&'static str, &'static str)];
 
@@ -215,7 +165,7 @@ mod tests {
                 Some("yarn install --frozen-lockfile"),
                 "yarn test",
             ),
-            (&[("pom.xml", ""), ("mvnw", "")], None, "./mvnw --batch-mode test"),
+            (&[("pom.xml", ""), ("mvnw", "")], None, "sh ./mvnw --batch-mode test"),
             (&[("build.gradle.kts", "")], None, "gradle --no-daemon test"),
             (&[("Gemfile", "gem 'rspec'"), ("spec/a_spec.rb", "")], Some("bundle install"), "bundle exec rspec"),
             (
@@ -225,14 +175,96 @@ mod tests {
             ),
             (&[("App.sln", "")], None, "dotnet test"),
             (&[("pyproject.toml", "[tool.pytest.ini_options]")], None, "python3 -m pytest"),
-            (&[("tests/test_a.py", "")], None, "PYTHONPATH=. python3 -m unittest discover -s tests"),
-            (&[("tests/test_a.py", ""), ("tests/__init__.py", "")], None, "python3 -m unittest discover -s tests -t ."),
+            (&[("tests/test_a.py", UNITTEST)], None, "PYTHONPATH=. python3 -m unittest discover -s tests"),
+            (
+                &[("tests/test_a.py", UNITTEST), ("tests/__init__.py", "")],
+                None,
+                "python3 -m unittest discover -s tests -t .",
+            ),
             (&[("tests/test_a.py", ""), ("requirements-dev.txt", "pytest==8")], None, "python3 -m pytest"),
             (&[("Makefile", "all:\n\ncheck: all\n")], None, "make check"),
         ];
         for (files, setup, test) in table {
             assert_eq!(detected(files), Some((setup.map(str::to_owned), test.to_owned())), "{files:?}");
         }
+    }
+
+    #[test]
+    fn other_common_layouts_are_recognised() {
+        let table: [(Files, Option<&str>, &str); 17] = [
+            (&[("tests/test_a.py", "def test_a(): pass")], None, "python3 -m pytest"),
+            (&[("tests/test_a.py", "from unittest import mock\ndef test_a(): pass")], None, "python3 -m pytest"),
+            (&[("tests/unit/test_a.py", "def test_a(): pass")], None, "python3 -m pytest"),
+            (&[("shop/cart_test.py", ""), ("cart_test.py", "")], None, "python3 -m pytest"),
+            (&[("tests/test_a.py", UNITTEST), ("requirements-ci.txt", "pytest")], None, "python3 -m pytest"),
+            (&[("tests/test_a.py", UNITTEST), ("setup.cfg", "tests = pytest")], None, "python3 -m pytest"),
+            (&[("manage.py", "import django"), ("shop/tests.py", "")], None, "python3 manage.py test"),
+            (
+                &[("Gemfile", "gemspec"), ("Gemfile.lock", "rspec (3)"), ("spec/a", "")],
+                Some("bundle install"),
+                "bundle exec rspec",
+            ),
+            (&[("a.gemspec", "'rspec'"), ("spec/a_spec.rb", "")], None, "rspec"),
+            (
+                &[("composer.json", r#"{"require-dev":{"phpunit/phpunit":"^11"}}"#), ("tests/ATest.php", "")],
+                Some("composer install --no-interaction --no-progress"),
+                "vendor/bin/phpunit tests",
+            ),
+            (&[("phpunit.dist.xml", "")], None, "phpunit"),
+            (
+                &[("src/App/App.csproj", ""), ("tests/App.Tests/App.Tests.csproj", "Microsoft.NET.Test.Sdk")],
+                None,
+                "dotnet test tests/App.Tests/App.Tests.csproj",
+            ),
+            (&[("settings.gradle.kts", ""), ("gradlew", "")], None, "sh ./gradlew --no-daemon test"),
+            (&[("GNUmakefile", "test :\n\ttrue\n")], None, "make test"),
+            (&[("makefile", "check: a\ntest lint: build\n")], None, "make test"),
+            (
+                &[("package.json", r#"{"scripts":{"test":"x"},"packageManager":"pnpm@9.1.0"}"#)],
+                Some("pnpm install"),
+                "pnpm test",
+            ),
+            (
+                &[("package.json", r#"{"scripts":{"test":"x"}}"#), ("bun.lock", "")],
+                Some("bun install --frozen-lockfile"),
+                "bun run test",
+            ),
+        ];
+        for (files, setup, test) in table {
+            assert_eq!(detected(files), Some((setup.map(str::to_owned), test.to_owned())), "{files:?}");
+        }
+    }
+
+    #[test]
+    fn lock_files_and_wrappers_are_found_up_to_the_top_of_the_checkout_and_no_further() {
+        let folder = tempfile::tempdir().unwrap();
+        let checkout = folder.path().join("checkout");
+        std::fs::create_dir_all(checkout.join("packages/web")).unwrap();
+        let write = |path: &str, text: &str| std::fs::write(folder.path().join(path), text).unwrap();
+        let command = |path: &str| {
+            let found = detect(&checkout, Path::new(path)).unwrap();
+            (found.setup.map(|setup| setup.shown()), found.test.shown())
+        };
+        write("pnpm-lock.yaml", "");
+        write("checkout/packages/web/package.json", r#"{"scripts":{"test":"x"},"dependencies":{"a":"1"}}"#);
+        let installed = Some("npm install --no-audit --no-fund --no-package-lock".to_owned());
+        assert_eq!(command("packages/web"), (installed, "npm test".to_owned()));
+        write("checkout/package-lock.json", "");
+        assert_eq!(command("packages/web"), (Some("cd ../../ && npm ci".to_owned()), "npm test".to_owned()));
+        write("checkout/package.json", r#"{"packageManager": "yarn@1.22.22"}"#);
+        assert_eq!(command("packages/web").1, "yarn test");
+        write("checkout/packages/pom.xml", "");
+        write("checkout/mvnw", "");
+        assert_eq!(command("./packages"), (None, "sh ../mvnw --batch-mode test".to_owned()));
+        std::os::unix::fs::symlink("/bin/true", checkout.join("packages/mvnw")).unwrap();
+        assert_eq!(command("packages").1, "sh ../mvnw --batch-mode test");
+    }
+
+    #[test]
+    fn a_name_that_means_something_to_a_shell_is_in_no_command() {
+        let hostile =
+            &[("tests/a;touch b.csproj", "Microsoft.NET.Test.Sdk"), ("tests/$(id).csproj", "Microsoft.NET.Test.Sdk")];
+        assert_eq!(detected(hostile), None);
     }
 
     #[test]
@@ -243,5 +275,7 @@ mod tests {
             None
         );
         assert_eq!(detected(&[("package.json", "not json"), ("Makefile", "all:\n")]), None);
+        assert_eq!(detected(&[("package.json", r#"{"scripts":{"test":" "}}"#)]), None);
+        assert_eq!(detected(&[("Makefile", "test:=foo\ncheck ::= foo\nX = a test: b\n\ttest: x\n# test: x\n")]), None);
     }
 }
