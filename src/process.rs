@@ -130,6 +130,14 @@ pub enum ProcessError {
         /// Where it was looked for.
         path: String,
     },
+    /// The file that was named is not there, or is none to execute.
+    #[error("the program `{program}` is not there as an executable file (looked for {})", file.display())]
+    NoSuchFile {
+        /// The program.
+        program: String,
+        /// The file.
+        file: PathBuf,
+    },
     /// It could not be started.
     #[error("`{program}` could not be started: {source}")]
     NotStarted {

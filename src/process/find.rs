@@ -13,7 +13,7 @@ use super::{ProcessError, Program};
 /// the absolute folders of the `PATH` that the program is given.
 ///
 /// # Errors
-/// `NotFound` where there is no such executable file; `NotStarted` where the program's folder is missing.
+/// `NotFound` or `NoSuchFile` where there is no such executable file; `NotStarted` where the program's folder is missing.
 pub(super) fn find(program: &Program) -> Result<PathBuf, ProcessError> {
     let name = program.argv.first().map_or("", String::as_str);
     if !program.dir.is_dir() {
@@ -22,8 +22,13 @@ pub(super) fn find(program: &Program) -> Result<PathBuf, ProcessError> {
         return Err(ProcessError::NotStarted { program: name.to_owned(), source });
     }
     let path = program.env.get("PATH").map_or("", String::as_str);
-    find_program(name, &program.dir, path)
-        .ok_or_else(|| ProcessError::NotFound { program: name.to_owned(), path: path.to_owned() })
+    find_program(name, &program.dir, path).ok_or_else(|| {
+        let program_name = name.to_owned();
+        match name.contains('/') {
+            true => ProcessError::NoSuchFile { program: program_name, file: program.dir.join(name) },
+            false => ProcessError::NotFound { program: program_name, path: path.to_owned() },
+        }
+    })
 }
 
 /// The executable file that `name` would mean for a program in the folder `dir`; see [`Program::argv`].
@@ -86,9 +91,18 @@ mod tests {
     #[test]
     fn what_cannot_be_executed_is_not_found() {
         let folder = folder();
-        for name in ["notes", "folder", "absent", "", "./absent", "bin/notes"] {
+        for name in ["notes", "folder", "absent", ""] {
             let error = find_in(folder.path(), name, "$DIR/bin").unwrap_err();
             assert!(matches!(&error, ProcessError::NotFound { program, .. } if program == name), "{name}: {error}");
+        }
+        for name in ["./absent", "bin/notes"] {
+            let error = find_in(folder.path(), name, "$DIR/bin").unwrap_err();
+            let looked_for = folder.path().join(name);
+            let expected = format!(
+                "the program `{name}` is not there as an executable file (looked for {})",
+                looked_for.display()
+            );
+            assert_eq!(error.to_string(), expected);
         }
     }
 

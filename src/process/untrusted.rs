@@ -11,6 +11,7 @@ use std::pin::pin;
 use std::process::Stdio;
 use std::time::Duration;
 
+use rustix::io::Errno;
 use rustix::process::{Pid, Signal};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader, Lines, Take};
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
@@ -138,6 +139,10 @@ impl Supervised {
     async fn ended(&mut self, program: &Program, terms: &Terms) -> Result<Option<Ended>, ProcessError> {
         match self.next().await {
             Some(News::Ready) => match self.next().await {
+                Some(News::Failed { errno }) if errno == Errno::NOENT.raw_os_error() => {
+                    let reason = "the interpreter that its first line (`#!`), or its format, asks for is not there";
+                    Err(not_started(program, io::Error::new(io::ErrorKind::NotFound, reason)))
+                }
                 Some(News::Failed { errno }) => Err(not_started(program, io::Error::from_raw_os_error(errno))),
                 Some(News::Exit(code)) => Ok(Some(Ended::Exit(code))),
                 Some(News::Signal(signal)) => Ok(Some(Ended::Signal(signal))),

@@ -461,6 +461,9 @@ async fn a_program_that_is_not_there_or_cannot_be_executed_is_an_error_that_says
     fs::set_permissions(&file, fs::Permissions::from_mode(0o755)).unwrap();
     let error = stage.try_run(&["./noise"]).await.unwrap_err().to_string();
     assert!(error.starts_with("`./noise` could not be started: Exec format error"), "{error}");
+    fs::write(&file, "#!/no/such/interpreter\n").unwrap();
+    let error = stage.try_run(&["./noise"]).await.unwrap_err().to_string();
+    assert!(error.starts_with("`./noise` could not be started: the interpreter that its first line"), "{error}");
 }
 
 #[tokio::test]
