@@ -5,12 +5,19 @@
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::process::Stdio;
+use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::process::Command;
 
 use crate::fake::sentry;
 use crate::program::{Described, FIXER, SECRET};
+
+/// How long a service may take to start.
+const DEADLINE: Duration = Duration::from_secs(60);
 
 /// The files below a folder that hold one of the texts.
 fn holding(folder: &Path, texts: &[String]) -> Vec<String> {
@@ -76,15 +83,38 @@ async fn an_agent_that_searches_everything_finds_no_credential() {
 
 #[tokio::test]
 async fn the_environment_of_our_process_cannot_be_read_by_its_own_user() {
-    if rustix::process::getuid().is_root() {
-        // Root may read everything; `patchwright doctor` tells it to use a user of its own.
-        let _ = std::io::Write::write_all(
-            &mut std::io::stderr(),
-            b"skipped: running as root, who may read the environment of every process\n",
-        );
-        return;
+    let service = Described::with_agent(FIXER).prepare().await;
+    let folder = service.folder();
+    // Where any user can start it.
+    let program = folder.join("patchwright");
+    std::fs::copy(env!("CARGO_BIN_EXE_patchwright"), &program).unwrap();
+    // Root may read everything, so that it works and looks as somebody else.
+    let somebody = rustix::process::getuid().is_root().then_some(12_345);
+    let as_somebody = |program: &Path| {
+        let mut command = Command::new(program);
+        if let Some(id) = somebody {
+            command.uid(id).gid(id);
+        }
+        command.current_dir(folder).kill_on_drop(true);
+        command
+    };
+    if let Some(id) = somebody {
+        let owner = format!("{id}:{id}");
+        assert!(Command::new("chown").args(["-R", &owner]).arg(folder).status().await.unwrap().success());
     }
-    let service = Described::with_agent(FIXER).start().await;
-    let environ = format!("/proc/{}/environ", service.running().pid().as_raw_nonzero());
-    assert!(std::fs::read(environ).is_err(), "the service's environment can be read");
+    let environment = service.command(&[]);
+    let environment = environment.as_std().get_envs().filter_map(|(name, value)| Some((name, value?)));
+    let mut serving =
+        as_somebody(&program).arg("serve").env_clear().envs(environment).stdout(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(serving.stdout.take().unwrap()).lines();
+    let first = tokio::time::timeout(DEADLINE, lines.next_line()).await.expect("it says where it listens").unwrap();
+    assert!(first.is_some_and(|line| line.contains("http://")));
+
+    let can_read = async |process: &tokio::process::Child| {
+        let environ = format!("/proc/{}/environ", process.id().unwrap());
+        as_somebody(Path::new("cat")).arg(environ).stdout(Stdio::null()).status().await.unwrap().success()
+    };
+    let other = as_somebody(Path::new("sleep")).arg("600").spawn().unwrap();
+    assert!(can_read(&other).await, "nothing can be read here, so the test shows nothing");
+    assert!(!can_read(&serving).await, "the service's environment can be read");
 }
