@@ -182,6 +182,7 @@ mod tests {
             [("PATH", "/bin"), ("GITHUB_TOKEN", "ghp_x"), ("MODEL_KEY", "k"), ("HOME", "/root")].into_iter().collect();
         let agent = AgentConfig {
             command: vec!["agent".into()],
+            args: vec![],
             prompt: PromptBy::Stdin,
             pass_env: vec!["MODEL_KEY".into(), "NOT_SET".into()],
             env: [("MODE".to_owned(), "fix".to_owned())].into(),

@@ -369,8 +369,13 @@ pub enum PromptBy {
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct AgentConfig {
-    /// Program and arguments. Placeholders: `{prompt_file}`, `{workspace}`, `{context_dir}`, `{result_file}`.
+    /// Program and arguments. Placeholders: `{prompt_file}`, `{workspace}`, `{context_dir}`, `{result_file}`. Without it, the
+    /// entry adds to the built-in profile of its name.
+    #[serde(default)]
     pub command: Vec<String>,
+    /// Further arguments, behind those of the command.
+    #[serde(default)]
+    pub args: Vec<String>,
     /// How it gets the prompt. Default: `stdin`.
     #[serde(default)]
     pub prompt: PromptBy,

@@ -1,6 +1,7 @@
 //! Built-in profiles: how the well-known coding agents are driven.
 //!
-//! Invariant: a profile is data in the same shape as `[agents.NAME]`; the operator's own entry of that name wins.
+//! Invariant: a profile is data in the same shape as `[agents.NAME]`; the operator's own entry of that name wins, or adds to
+//! it where it has no command.
 
 use std::collections::BTreeMap;
 
@@ -47,12 +48,30 @@ pub fn for_project(config: &Config, project: &ProjectConfig) -> Result<(String, 
 /// # Errors
 /// A sentence that names what there is.
 pub fn named(config: &Config, name: &str) -> Result<AgentConfig, String> {
-    if let Some(agent) = config.agents.get(name) {
-        return Ok(agent.clone());
-    }
+    let own = config.agents.get(name);
+    let mut agent = match own.filter(|agent| !agent.command.is_empty()) {
+        Some(agent) => agent.clone(),
+        None => {
+            let mut profile = profile(name)?;
+            if let Some(more) = own {
+                profile.args.extend(more.args.iter().cloned());
+                profile.pass_env.extend(more.pass_env.iter().cloned());
+                profile.env.extend(more.env.clone());
+            }
+            profile
+        }
+    };
+    agent.command.append(&mut agent.args);
+    Ok(agent)
+}
+
+fn profile(name: &str) -> Result<AgentConfig, String> {
     let mut profiles = built_in().map_err(|error| format!("the built-in profiles cannot be read: {error}"))?;
     profiles.remove(name).ok_or_else(|| {
-        format!("there is no agent `{name}`: add [agents.{name}] or use a built-in profile ({})", names().join(", "))
+        format!(
+            "there is no agent `{name}`: add [agents.{name}] with a `command` or use a built-in profile ({})",
+            names().join(", ")
+        )
     })
 }
 
@@ -79,9 +98,32 @@ mod tests {
     }
 
     #[test]
+    fn an_entry_without_a_command_adds_to_the_profile_of_its_name() {
+        let text = "[agents.claude]\nargs = [\"--model\", \"opus\"]\npass_env = [\"HTTPS_PROXY\"]\nenv = { A = \"1\" }";
+        let config: Config = toml::from_str(text).unwrap();
+        let known = names();
+        let known: Vec<&str> = known.iter().map(String::as_str).collect();
+        let about_agents = |config: &Config| {
+            check::check(config, &known).iter().map(ToString::to_string).filter(|text| text.contains("agents.")).count()
+        };
+        assert_eq!(about_agents(&config), 0);
+        let (agent, profile) = (named(&config, "claude").unwrap(), &built_in().unwrap()["claude"]);
+        assert_eq!(agent.command, [profile.command.as_slice(), &["--model".to_owned(), "opus".to_owned()]].concat());
+        assert!(agent.pass_env.starts_with(&profile.pass_env) && agent.pass_env.ends_with(&["HTTPS_PROXY".to_owned()]));
+        assert!(agent.env.contains_key("A") && agent.env.contains_key("DISABLE_AUTOUPDATER"));
+
+        let nobody: Config = toml::from_str("[agents.mine]\nargs = [\"--fast\"]").unwrap();
+        assert_eq!(about_agents(&nobody), 1);
+        let mine: Config = toml::from_str("[agents.claude]\ncommand = [\"mine\"]\nargs = [\"--fast\"]").unwrap();
+        let mine = named(&mine, "claude").unwrap();
+        assert_eq!((mine.command, mine.pass_env), (vec!["mine".to_owned(), "--fast".to_owned()], vec![]));
+    }
+
+    #[test]
     fn the_only_configured_agent_needs_no_name() {
         let mine = AgentConfig {
             command: vec!["mine".into()],
+            args: vec![],
             prompt: Default::default(),
             pass_env: vec![],
             env: BTreeMap::new(),

@@ -31,7 +31,7 @@ pub fn check(config: &Config, builtin_agents: &[&str]) -> Vec<Problem> {
     addresses::check(config, &mut problems);
     credentials(config, &mut problems);
     commits(&config.git, &mut problems);
-    commands::check(config, &mut problems);
+    commands::check(config, builtin_agents, &mut problems);
     projects::check(config, builtin_agents, &mut problems);
     problems
 }

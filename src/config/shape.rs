@@ -179,6 +179,6 @@ mod tests {
         let project = leaf("project").items().expect("an array");
         assert_eq!(project.required().collect::<Vec<_>>(), ["sentry", "repository"]);
         let agent = config().key("agents").and_then(|agents| agents.key("anything")).expect("agents are free");
-        assert_eq!(agent.required().collect::<Vec<_>>(), ["command"]);
+        assert_eq!(agent.required().count(), 0);
     }
 }

@@ -67,7 +67,7 @@ pub(super) fn choose(asked: Option<&str>, script: &str, environment: &Environmen
 }
 
 fn entry(command: Vec<String>) -> AgentConfig {
-    AgentConfig { command, prompt: PromptBy::Stdin, pass_env: Vec::new(), env: Default::default() }
+    AgentConfig { command, args: Vec::new(), prompt: PromptBy::Stdin, pass_env: Vec::new(), env: Default::default() }
 }
 
 /// The variables that some profile passes on and that are set: a command that we do not know may need any of them.

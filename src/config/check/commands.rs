@@ -14,11 +14,13 @@ pub const PLACEHOLDERS: [&str; 4] = ["prompt_file", "workspace", "context_dir", 
 /// Variables that hold credentials of ours by convention.
 const OURS: [&str; 4] = ["GITHUB_TOKEN", "SENTRY_AUTH_TOKEN", "SENTRY_WEBHOOK_SECRET", "DATABASE_URL"];
 
-pub(super) fn check(config: &Config, problems: &mut Vec<Problem>) {
+pub(super) fn check(config: &Config, builtin_agents: &[&str], problems: &mut Vec<Problem>) {
     let ours = credentials(config);
     for (name, agent) in &config.agents {
         let key = format!("agents.{name}");
-        command(&key, agent, problems);
+        // Without a command of its own, it adds to a profile whose command is checked.
+        let extends = agent.command.is_empty() && builtin_agents.contains(&name.as_str());
+        command(&key, agent, extends, problems);
         passed(&format!("{key}.pass_env"), &agent.pass_env, &ours, problems);
         for (variable, value) in &agent.env {
             set(&format!("{key}.env.{variable}"), variable, value, &ours, problems);
@@ -52,13 +54,17 @@ fn credentials(config: &Config) -> BTreeSet<&str> {
     OURS.into_iter().chain(named).collect()
 }
 
-fn command(key: &str, agent: &AgentConfig, problems: &mut Vec<Problem>) {
+fn command(key: &str, agent: &AgentConfig, extends: bool, problems: &mut Vec<Problem>) {
     let key = format!("{key}.command");
-    if agent.command.first().is_none_or(|program| program.trim().is_empty()) {
+    if !extends && agent.command.is_empty() {
+        return problems.push(Problem::error(key.as_str(), format!("`{key}` is missing"), "add `command = …` here"));
+    }
+    if !extends && agent.command.first().is_none_or(|program| program.trim().is_empty()) {
         let what = format!("`{key}` names no program");
         return problems.push(Problem::error(key, what, "write the program and its arguments"));
     }
-    let found: Vec<&str> = agent.command.iter().flat_map(|argument| placeholders(argument)).collect();
+    let found: Vec<&str> =
+        agent.command.iter().chain(&agent.args).flat_map(|argument| placeholders(argument)).collect();
     for name in found.iter().filter(|name| !PLACEHOLDERS.contains(name)) {
         let what = format!("`{key}` has an unknown placeholder `{{{name}}}`");
         problems.push(match nearest(name, PLACEHOLDERS) {
@@ -66,7 +72,7 @@ fn command(key: &str, agent: &AgentConfig, problems: &mut Vec<Problem>) {
             None => Problem::warning(key.as_str(), what, format!("it is left as it stands; known are {}", known())),
         });
     }
-    if agent.prompt == PromptBy::File && !found.contains(&"prompt_file") {
+    if !extends && agent.prompt == PromptBy::File && !found.contains(&"prompt_file") {
         let what = format!("`{key}` does not contain `{{prompt_file}}` although the prompt is given as a file");
         problems.push(Problem::error(key, what, "add `{prompt_file}` as an argument, or set `prompt = \"stdin\"`"));
     }

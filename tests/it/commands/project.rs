@@ -71,9 +71,9 @@ async fn the_setup_of_the_agents_checkout_is_told_with_what_it_prints() {
         .project("setup = \"echo made-for-$(basename $HOME)\"\ntest = \"sh tests/run.sh\"");
     let (_, history) = opened(described).await;
     let told = history.find("prepares the agent's checkout");
-    let printed = history.find("made-for-setup");
+    let printed = history.find("made-for-agent");
     assert!(told.is_some() && told < printed, "{history}");
-    let runs = ["made-for-baseline", "made-for-setup", "made-for-proof"].map(|line| history.matches(line).count());
+    let runs = ["made-for-baseline", "made-for-agent", "made-for-proof"].map(|line| history.matches(line).count());
     // The command itself is shown as it is written, so only its output has these words.
     assert_eq!(runs, [1, 1, 1], "{history}");
 }

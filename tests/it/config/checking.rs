@@ -32,6 +32,7 @@ const RELATIONS: &[(&str, &str, Severity)] = &[
     ("git.trailers = [\"A: b\", \"nonsense\"]", "git.trailers[1]", Severity::Error),
     ("git.author_name = \"a<b\"", "git.author_name", Severity::Error),
     ("[agents.a]\ncommand = []", "agents.a.command", Severity::Error),
+    ("[agents.a]\npass_env = []", "agents.a.command", Severity::Error),
     ("[agents.a]\ncommand = [\"x\", \"{prompt_fle}\"]", "agents.a.command", Severity::Error),
     ("[agents.a]\ncommand = [\"awk\", \"{zzz}\"]", "agents.a.command", Severity::Warning),
     ("[agents.a]\ncommand = [\"x\"]\nprompt = \"file\"", "agents.a.command", Severity::Error),

@@ -44,7 +44,6 @@ const FILES: &[(&str, &str)] = &[
     ("forge.kind = \"githb\"\n", "1:14: `forge.kind` has an unknown value; did you mean `github`?"),
     ("[project]\nsentry = \"a\"\n", "1:1: `project` cannot be of the type table; write `[[project]]` for each one"),
     ("# ü\n[[project]]\nsentry = \"web\"\n", "2:1: `project[0].repository` is missing; add `repository = …` here"),
-    ("[agents.x]\npass_env = []\n", "1:1: `agents.x.command` is missing; add `command = …` here"),
     ("data_dir = \"a\"\ndata_dir = \"b\"\n", "2:1: duplicate key; keep one of the two"),
     ("data_dir = data\n", "1:12: string values must be quoted, expected literal string; write it in quotes"),
 ];
