@@ -71,21 +71,36 @@ impl Config {
     }
 
     /// The file of the database: the path in `store.url` (`sqlite:PATH` or `sqlite://PATH`), else `patchwright.db` in `data_dir`.
-    #[must_use]
-    pub fn database_path(&self) -> PathBuf {
-        self.store.url.as_deref().map_or_else(|| self.data_dir.path().join("patchwright.db"), database_path_of)
+    ///
+    /// # Errors
+    /// Where `store.url` is refused. Its text may hold a password, so that nobody gets a path of it.
+    pub fn database_path(&self) -> Result<PathBuf, Problem> {
+        self.store
+            .url
+            .as_deref()
+            .map_or_else(|| Ok(self.data_dir.path().join("patchwright.db")), check::addresses::store)
     }
 }
 
-fn database_path_of(url: &str) -> PathBuf {
-    let path = url.strip_prefix("sqlite:").unwrap_or(url);
-    PathBuf::from(path.strip_prefix("//").unwrap_or(path))
+/// A folder; a type of its own so that it is never the empty path.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(try_from = "String", into = "PathBuf")]
+#[schemars(with = "String", extend("pattern" = "[^ ]"))]
+pub struct DataDir(pub PathBuf);
+
+impl TryFrom<String> for DataDir {
+    type Error = &'static str;
+
+    fn try_from(path: String) -> Result<Self, Self::Error> {
+        if path.trim().is_empty() { Err("the path of the folder is empty: write one") } else { Ok(Self(path.into())) }
+    }
 }
 
-/// A folder; a type of its own so that its default is not the empty path.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
-#[serde(transparent)]
-pub struct DataDir(pub PathBuf);
+impl From<DataDir> for PathBuf {
+    fn from(dir: DataDir) -> Self {
+        dir.0
+    }
+}
 
 impl Default for DataDir {
     fn default() -> Self {

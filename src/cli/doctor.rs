@@ -177,7 +177,9 @@ fn disk(config: &Config) -> Finding {
 }
 
 async fn database(config: &Config) -> Finding {
-    let path = config.database_path();
+    let Ok(path) = config.database_path() else {
+        return Finding::Look("not opened: `store.url` is refused, see above".to_owned());
+    };
     match setup::open_store(&path).await {
         Ok(store) => match (store.check().await, setup::own_folder(config, &store).await) {
             (Ok(()), Ok(())) => Finding::Good(format!("{} can be written", path.display())),

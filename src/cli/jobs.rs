@@ -63,8 +63,8 @@ enum Command {
 /// # Errors
 /// Where there is no such job or the store cannot be used.
 pub async fn run(start: &Start, args: Args, screen: &mut Screen) -> Result<(), CliError> {
-    let config = setup::config(start)?.config;
-    let store = setup::existing_store(&config).await?;
+    let loaded = setup::config(start)?;
+    let store = setup::existing_store(&loaded).await?;
     let done = carry_out(args.command, &*store, screen).await;
     // The database's companions go with its last user.
     store.close().await;

@@ -74,7 +74,7 @@ pub fn secrets_and_problems(loaded: &Loaded, start: &Start) -> (Secrets, Vec<Pro
 pub async fn seams(start: &Start, config: Config, secrets: Secrets) -> Result<Arc<Seams>, CliError> {
     install_crypto();
     let redactor = Arc::new(redactor(&config, &secrets, start));
-    let store: Arc<dyn Store> = Arc::new(open_store(&config.database_path()).await?);
+    let store: Arc<dyn Store> = Arc::new(open_store(&config.database_path().map_err(refused)?).await?);
     own_folder(&config, &*store).await?;
     let forge = forge(&config, &secrets)?;
     let token = secrets.sentry_token.as_ref().map(|secret| secret.value.clone());
@@ -128,17 +128,21 @@ pub async fn own_folder(config: &Config, store: &dyn Store) -> Result<(), CliErr
          each would remove the other's workspaces. Give each a `data_dir` of its own; if the other database is gone for good \
          and no service uses it, remove {} and start again",
         folder.display(),
-        config.database_path().display(),
+        config.database_path().map_err(refused)?.display(),
         folder.join(workspace::DATABASE_ID).display()
     )))
+}
+
+fn refused(problem: Problem) -> CliError {
+    CliError::Usage(problem.to_string())
 }
 
 /// Opens a database that must be there.
 ///
 /// # Errors
 /// Where there is none, or it cannot be opened.
-pub async fn existing_store(config: &Config) -> Result<Arc<dyn Store>, CliError> {
-    let path = config.database_path();
+pub async fn existing_store(loaded: &Loaded) -> Result<Arc<dyn Store>, CliError> {
+    let path = loaded.database_path().map_err(refused)?;
     if !path.exists() {
         return Err(CliError::Usage(format!(
             "there is no database at {}; is this the folder in which the service runs? (--config names its file)",

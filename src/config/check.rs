@@ -3,7 +3,7 @@
 //! Invariant: reads nothing but the configuration, and names every problem's key and remedy; no value that could be a
 //! secret is repeated.
 
-mod addresses;
+pub(super) mod addresses;
 pub(super) mod commands;
 pub(super) mod projects;
 

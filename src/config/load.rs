@@ -49,6 +49,14 @@ impl Loaded {
         problems.into_iter().map(|problem| self.with_origin(problem)).collect()
     }
 
+    /// The file of the database.
+    ///
+    /// # Errors
+    /// Where `store.url` is refused, with its place.
+    pub fn database_path(&self) -> Result<PathBuf, Problem> {
+        self.config.database_path().map_err(|problem| self.with_origin(problem))
+    }
+
     fn with_origin(&self, problem: Problem) -> Problem {
         let within = |key: &str| {
             problem.key.strip_prefix(key).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))

@@ -4,6 +4,7 @@
 
 mod doctor;
 mod project;
+mod secrets;
 
 use std::process::{Output, Stdio};
 

@@ -47,7 +47,7 @@ mod lookups {
 
     #[test]
     fn the_database_is_in_the_data_folder_unless_an_address_is_set() {
-        let path = |text: &str| File::new(text).load().expect("sound").config.database_path();
+        let path = |text: &str| File::new(text).load().expect("sound").config.database_path().expect("sound");
         assert_eq!(path("data_dir = \"/d\""), Path::new("/d/patchwright.db"));
         assert_eq!(path("store.url = \"sqlite:a/b.db\""), Path::new("a/b.db"));
         assert_eq!(path("store.url = \"sqlite:///a/b.db\""), Path::new("/a/b.db"));

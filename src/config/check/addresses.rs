@@ -2,23 +2,26 @@
 //!
 //! Invariant: an address is never repeated in a message, since people put passwords into them.
 
+use std::path::PathBuf;
+
 use url::{Host, Url};
 
-use crate::config::{Config, ForgeKind, Problem, database_path_of};
+use crate::config::{Config, ForgeKind, Problem};
 
 pub(super) fn check(config: &Config, problems: &mut Vec<Problem>) {
-    problems.extend(config.store.url.as_deref().and_then(store));
+    problems.extend(config.database_path().err());
     problems.extend(http("sentry.url", &config.sentry.url, "https://sentry.io"));
     if config.forge.kind == ForgeKind::Github {
         problems.extend(http("forge.api_url", &config.forge.api_url, "https://api.github.com"));
     }
 }
 
-fn store(address: &str) -> Option<Problem> {
+/// The path of the database's file.
+pub(in crate::config) fn store(address: &str) -> Result<PathBuf, Problem> {
     const KEY: &str = "store.url";
-    let Some((scheme, _)) = address.split_once(':') else {
+    let Some((scheme, path)) = address.split_once(':') else {
         let what = "`store.url` is no address of a database";
-        return Some(Problem::error(KEY, what, "write `sqlite:` and the path of the database file"));
+        return Err(Problem::error(KEY, what, "write `sqlite:` and the path of the database file"));
     };
     if scheme != "sqlite" {
         let known = matches!(scheme, "postgres" | "postgresql" | "mysql" | "mariadb");
@@ -29,15 +32,19 @@ fn store(address: &str) -> Option<Problem> {
         };
         let remedy =
             "Patchwright keeps its jobs in SQLite: write `sqlite:PATH`, or set `store.url` apart from DATABASE_URL";
-        return Some(Problem::error(KEY, what, remedy));
+        return Err(Problem::error(KEY, what, remedy));
     }
-    let path = database_path_of(address);
-    let path = path.to_string_lossy();
+    let path = path.strip_prefix("//").unwrap_or(path);
+    // Where an address has its server, which no file has.
+    if path.split('/').next().is_some_and(|first| first.contains('@')) {
+        let what = "`store.url` has credentials in it, and a file needs none";
+        return Err(Problem::error(KEY, what, "write `sqlite:` and a path; a first folder with `@` as `./NAME`"));
+    }
     if path.is_empty() || path.contains(":memory:") || path.contains('?') {
         let what = "`store.url` names no file, so accepted alerts would be lost";
-        return Some(Problem::error(KEY, what, "write `sqlite:` and a path, without parameters"));
+        return Err(Problem::error(KEY, what, "write `sqlite:` and a path, without parameters"));
     }
-    None
+    Ok(PathBuf::from(path))
 }
 
 fn http(key: &str, address: &str, example: &str) -> Option<Problem> {
@@ -76,12 +83,20 @@ mod tests {
     #[test]
     fn only_a_sqlite_file_keeps_what_was_accepted() {
         for good in ["sqlite:data/x.db", "sqlite:///var/lib/x.db", "sqlite://x.db"] {
-            assert_eq!(store(good), None, "{good}");
+            assert!(store(good).is_ok(), "{good}");
         }
-        for bad in
-            ["x.db", "sqlite:", "sqlite://", "sqlite::memory:", "sqlite:x.db?mode=ro", "postgres://u:hunter2@db/x"]
-        {
-            let problem = store(bad).expect(bad);
+        for bad in [
+            "x.db",
+            "sqlite:",
+            "sqlite://",
+            "sqlite::memory:",
+            "sqlite:x.db?mode=ro",
+            "sqlite:x.db?key=hunter2",
+            "sqlite://app:hunter2@db/x.db",
+            "sqlite:app:hunter2@db/x.db",
+            "postgres://u:hunter2@db/x",
+        ] {
+            let problem = store(bad).expect_err(bad);
             assert!(problem.is_error() && !problem.to_string().contains("hunter2"), "{problem}");
         }
     }

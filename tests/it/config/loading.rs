@@ -29,7 +29,7 @@ fn the_conventional_variables_work_without_a_file() {
     assert_eq!(config.forge.token, Some(env("GITHUB_TOKEN")));
     assert_eq!(config.sentry.org.as_deref(), Some("acme"));
     assert_eq!(config.sentry.url, "https://sentry.example.com");
-    assert_eq!(config.database_path(), Path::new("/var/lib/x.db"));
+    assert_eq!(config.database_path().expect("sound"), Path::new("/var/lib/x.db"));
 }
 
 #[test]
@@ -79,7 +79,7 @@ fn the_directory_forge_does_not_take_a_github_token() {
 #[test]
 fn our_own_variable_goes_before_the_conventional_one() {
     let config = load_env(&[("DATABASE_URL", "postgres://app"), ("PATCHWRIGHT_STORE__URL", "sqlite:x.db")]);
-    assert_eq!(config.database_path(), Path::new("x.db"));
+    assert_eq!(config.database_path().expect("sound"), Path::new("x.db"));
 }
 
 #[test]
@@ -132,7 +132,7 @@ fn paths_in_the_file_start_at_the_file_and_others_at_the_current_folder() {
     let folder = file.path.parent().expect("a folder");
     let config = file.load().expect("sound").config;
     assert_eq!(config.data_dir.path(), Path::new("d"));
-    assert_eq!(config.database_path(), Path::new("s.db"));
+    assert_eq!(config.database_path().expect("sound"), Path::new("s.db"));
     assert_eq!(config.prompt.dir, Some(folder.join("p")));
     assert_eq!(config.forge.path, Some(folder.join("f")));
     assert_eq!(config.forge.token, Some(SecretRef::File("/abs".into())));
