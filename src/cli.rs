@@ -1,7 +1,8 @@
 //! The commands for people.
 //!
 //! Invariant: results go to standard output, logs and errors to standard error; an error says what to do next, and the
-//! exit code is 0 for done, 1 for failed, 2 for a mistake in the command or the configuration.
+//! exit code is 0 for done, 1 for failed, 2 for a mistake in the command or the configuration. `doctor` answers with 1 to
+//! such a mistake too: finding it was its work.
 
 pub mod demo;
 pub mod doctor;

@@ -133,6 +133,14 @@ impl Git {
         printed.stdout.parse().map_err(|what| GitError::Other { what })
     }
 
+    /// Whether Git LFS is installed.
+    ///
+    /// # Errors
+    /// Where there is no `git`.
+    pub async fn has_lfs(&self) -> Result<bool, GitError> {
+        Ok(self.run(&self.home, &["lfs", "version"], None, &[]).await?.code == 0)
+    }
+
     /// How long a transfer, and the wait for a mirror that is in use, may take.
     pub(crate) const fn timeout(&self) -> Duration {
         self.timeout

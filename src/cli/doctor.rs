@@ -5,20 +5,25 @@
 mod outside;
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
 use super::screen::{Screen, Tone, visible_block};
 use super::{CliError, Start, setup};
 use crate::agent::{bare_environment, profile};
-use crate::config::Config;
 use crate::config::environment::Environment;
+use crate::config::load::Loaded;
 use crate::config::secret::Secrets;
+use crate::config::{Config, Problem, ProjectConfig};
 use crate::git::Git;
 use crate::limits::{Limits, Size};
 use crate::process::{self, Ended, Program, Terms};
 use crate::prompt::Prompts;
 use crate::store::Store;
+
+/// Longest wait for one answer to `git`; a transfer may take longer, but nothing is transferred here.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Arguments of `patchwright doctor`.
 #[derive(Debug, clap::Args)]
@@ -67,32 +72,58 @@ impl Report<'_> {
 /// [`CliError::Negative`] where something is bad.
 pub async fn run(start: &Start, args: Args, screen: &mut Screen) -> Result<(), CliError> {
     let mut report = Report { screen, bad: 0, look: 0 };
-    let loaded = match setup::config(start) {
-        Ok(loaded) => loaded,
+    match setup::config(start) {
+        Ok(loaded) => with_configuration(start, &args, &loaded, &mut report).await?,
         Err(error) => {
             report.say("configuration", Finding::Bad(error.to_string()))?;
-            return Err(CliError::Negative);
+            without_configuration(start, &mut report).await?;
         }
-    };
+    }
+    let (bad, look) = (report.bad, report.look);
+    let tone = if bad > 0 { Tone::Bad } else { Tone::Good };
+    report.screen.line(tone, &format!("\n{bad} to mend, {look} to look at"))?;
+    if bad > 0 { Err(CliError::Negative) } else { Ok(()) }
+}
+
+/// What can be said where not even the folder is known in which things are kept.
+async fn without_configuration(start: &Start, report: &mut Report<'_>) -> Result<(), CliError> {
+    report.say("user", user())?;
+    let home = tempfile::tempdir()?;
+    let git = git_program(&start.environment, home.path());
+    report.say("git", git_version(&git, &Config::default()).await)?;
+    report.say("everything else", Finding::Look("not checked: it needs a configuration that can be read".to_owned()))
+}
+
+async fn with_configuration(
+    start: &Start,
+    args: &Args,
+    loaded: &Loaded,
+    report: &mut Report<'_>,
+) -> Result<(), CliError> {
     let file = loaded.file.as_ref().map_or_else(
         || "no file; environment and defaults (`patchwright init` writes one)".to_owned(),
         |file| file.display().to_string(),
     );
     report.say("configuration", Finding::Good(file))?;
-    let (secrets, problems) = setup::secrets_and_problems(&loaded, start);
+    let (secrets, problems) = setup::secrets_and_problems(loaded, start);
     for problem in &problems {
         let text = problem.to_string();
         report.say("configuration", if problem.is_error() { Finding::Bad(text) } else { Finding::Look(text) })?;
     }
-    let config = &loaded.config;
+    let refused = Refused(&problems);
+    let config = &refused.without_projects(&loaded.config);
     report.say("webhook secrets", webhook_secrets(&secrets))?;
-    report.say("organisation", organisation(config))?;
+    report.say("organisation", organisation(config, &refused))?;
     report.say("user", user())?;
     report.say("data folder", data_folder(config))?;
     report.say("disk", disk(config))?;
     report.say("database", database(config).await)?;
     report.say("templates", templates(config))?;
-    report.say("git", git(config, &start.environment).await)?;
+    let git = git_program(&start.environment, config.data_dir.path());
+    report.say("git", git_version(&git, config).await)?;
+    if config.projects.iter().any(|project| project.lfs) {
+        report.say("git-lfs", git_lfs(&git).await)?;
+    }
     report.say("supervisor", supervisor(config, &start.environment).await)?;
     for project in &config.projects {
         report.say(&format!("agent of {}", project.sentry), agent(config, project, &start.environment))?;
@@ -101,12 +132,36 @@ pub async fn run(start: &Start, args: Args, screen: &mut Screen) -> Result<(), C
         report.say("forge and Sentry", Finding::Look("not asked (--offline)".to_owned()))?;
     } else {
         setup::install_crypto();
-        outside::check(config, &secrets, &mut report).await?;
+        outside::check(config, &secrets, &refused, &git, report).await?;
     }
-    let (bad, look) = (report.bad, report.look);
-    let tone = if bad > 0 { Tone::Bad } else { Tone::Good };
-    report.screen.line(tone, &format!("\n{bad} to mend, {look} to look at"))?;
-    if bad > 0 { Err(CliError::Negative) } else { Ok(()) }
+    Ok(())
+}
+
+/// The problems of the configuration. What is wrong there was said: it is not shown, not used and not said again.
+struct Refused<'a>(&'a [Problem]);
+
+impl Refused<'_> {
+    fn has(&self, key: &str) -> bool {
+        self.0.iter().any(|problem| problem.is_error() && problem.key == key)
+    }
+
+    /// What is said of something that hangs on a refused key.
+    fn instead(&self, key: &str) -> Option<Finding> {
+        self.has(key).then(|| Finding::Look(format!("not checked: `{key}` is refused, see above")))
+    }
+
+    /// The configuration without the projects whose names are refused.
+    fn without_projects(&self, config: &Config) -> Config {
+        let named = |index: usize| {
+            let mut of_project = self.0.iter().filter(|problem| problem.is_error());
+            let key = |name: &str| format!("project[{index}].{name}");
+            !of_project.any(|problem| {
+                [key("sentry"), key("repository")].contains(&problem.key) || problem.key.starts_with(&key("related"))
+            })
+        };
+        let projects = config.projects.iter().enumerate().filter(|(index, _)| named(*index));
+        Config { projects: projects.map(|(_, project)| project.clone()).collect(), ..config.clone() }
+    }
 }
 
 fn webhook_secrets(secrets: &Secrets) -> Finding {
@@ -122,7 +177,10 @@ fn webhook_secrets(secrets: &Secrets) -> Finding {
     }
 }
 
-fn organisation(config: &Config) -> Finding {
+fn organisation(config: &Config, refused: &Refused<'_>) -> Finding {
+    if let Some(finding) = refused.instead("sentry.org") {
+        return finding;
+    }
     match config.sentry.org.as_deref() {
         Some(org) => Finding::Good(format!("`{org}`, where an alert or a short id does not name its own")),
         None => Finding::Look(
@@ -164,16 +222,20 @@ fn data_folder(config: &Config) -> Finding {
 
 fn disk(config: &Config) -> Finding {
     match rustix::fs::statvfs(config.data_dir.path()) {
-        Ok(stat) => {
-            let free = stat.f_bavail.saturating_mul(stat.f_frsize);
-            let text = format!("{:.1} GiB free", free as f64 / f64::from(1 << 30));
-            if free < 2 << 30 {
-                return Finding::Look(format!("{text}; checkouts and their dependencies may need more"));
-            }
-            Finding::Good(text)
-        }
+        Ok(stat) => room(stat.f_bavail.saturating_mul(stat.f_frsize)),
         Err(error) => Finding::Look(format!("free space cannot be read: {error}")),
     }
+}
+
+fn room(free: u64) -> Finding {
+    let text = format!("{:.1} GiB free", free as f64 / f64::from(1 << 30));
+    if free < 200 << 20 {
+        return Finding::Bad(format!("{text}; hardly a checkout fits: make room, or move `data_dir`"));
+    }
+    if free < 2 << 30 {
+        return Finding::Look(format!("{text}; checkouts and their dependencies may need more"));
+    }
+    Finding::Good(text)
 }
 
 async fn database(config: &Config) -> Finding {
@@ -203,22 +265,37 @@ fn templates(config: &Config) -> Finding {
     }
 }
 
-async fn git(config: &Config, environment: &Environment) -> Finding {
-    let git = Git::new(
-        environment.path(),
-        config.data_dir.path().to_path_buf(),
-        config.git.transfer_timeout.0,
-        CancellationToken::new(),
-    );
+fn git_program(environment: &Environment, home: &Path) -> Git {
+    Git::new(environment.path(), home.to_path_buf(), PATIENCE, CancellationToken::new())
+        .with_network_variables(environment.iter())
+}
+
+async fn git_version(git: &Git, config: &Config) -> Finding {
+    let submodules = config.projects.iter().any(|project| project.submodules);
     match git.version().await {
         Ok(version) if !version.is_supported() => {
             Finding::Bad(format!("git {version} is too old; 2.40 or newer is needed"))
         }
+        Ok(version) if submodules && !version.has_submodule_path_fix() => Finding::Bad(format!(
+            "git {version} has the submodule flaw CVE-2025-48384, through which a repository can run a program here; update \
+             it, or set `submodules = false`"
+        )),
         Ok(version) if !version.has_submodule_path_fix() => Finding::Look(format!(
             "git {version} has the submodule flaw CVE-2025-48384; update it before you set `submodules = true`"
         )),
         Ok(version) => Finding::Good(format!("git {version}")),
         Err(error) => Finding::Bad(format!("{error}; on Debian: apt install git")),
+    }
+}
+
+async fn git_lfs(git: &Git) -> Finding {
+    match git.has_lfs().await {
+        Ok(true) => Finding::Good("installed".to_owned()),
+        Ok(false) => Finding::Bad(
+            "`lfs = true` is set for a project, and git-lfs is not on PATH; install it, or set `lfs = false`"
+                .to_owned(),
+        ),
+        Err(error) => Finding::Look(format!("not checked: {error}")),
     }
 }
 
@@ -252,7 +329,7 @@ async fn supervisor(config: &Config, environment: &Environment) -> Finding {
     }
 }
 
-fn agent(config: &Config, project: &crate::config::ProjectConfig, environment: &Environment) -> Finding {
+fn agent(config: &Config, project: &ProjectConfig, environment: &Environment) -> Finding {
     let (name, agent) = match profile::for_project(config, project) {
         Ok(found) => found,
         Err(what) => return Finding::Bad(what),
@@ -300,8 +377,16 @@ mod tests {
     #[test]
     fn an_unknown_organisation_is_something_to_look_at() {
         let mut config = Config::default();
-        assert!(matches!(organisation(&config), Finding::Look(text) if text.contains("SENTRY_ORG")));
+        let none = Refused(&[]);
+        assert!(matches!(organisation(&config, &none), Finding::Look(text) if text.contains("SENTRY_ORG")));
         config.sentry.org = Some("acme".to_owned());
-        assert!(matches!(organisation(&config), Finding::Good(_)));
+        assert!(matches!(organisation(&config, &none), Finding::Good(_)));
+    }
+
+    #[test]
+    fn a_disk_that_is_nearly_full_is_something_to_mend() {
+        assert!(matches!(room(100 << 20), Finding::Bad(text) if text.contains("make room")));
+        assert!(matches!(room(1 << 30), Finding::Look(_)));
+        assert!(matches!(room(50 << 30), Finding::Good(_)));
     }
 }

@@ -97,7 +97,7 @@ fn create(dest: &Path, objects: &Path, commit: &str) -> io::Result<()> {
 
 /// Replaces pointer files by what Git LFS holds for them.
 async fn fetch_lfs(git: &Git, remote: &Remote, dest: &Path) -> Result<(), GitError> {
-    if git.run(dest, &["lfs", "version"], None, &[]).await?.code != 0 {
+    if !git.has_lfs().await? {
         let what = "cannot fetch LFS files: git-lfs is not installed; install it, or set `lfs = false` for the project";
         return Err(GitError::Unsupported { what: what.to_owned() });
     }

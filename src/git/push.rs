@@ -56,6 +56,26 @@ pub async fn push(
     }
 }
 
+/// Whether the remote lets us push at all. Nothing is pushed: a forge says it before it is told what is to come.
+///
+/// # Errors
+/// `Unauthorized` where the credential may not. Otherwise see [`GitError`].
+pub async fn may_push(git: &Git, remote: &Remote) -> Result<(), GitError> {
+    let address = Address::of(remote)?;
+    let doing = format!("push to {}", address.as_str());
+    let empty = tempfile::tempdir_in(&git.home).map_err(|error| GitError::while_doing(&doing, error))?;
+    git.run(empty.path(), &["init", "--bare", "--quiet", "."], None, &[]).await?.succeeded("make a repository")?;
+    // A pattern that nothing fits here; a name that is not there would be refused before anybody is asked.
+    let nothing = "refs/heads/none/*:refs/heads/none/*";
+    let args = ["--git-dir=.", "push", "--dry-run", "--no-verify", "--", address.as_str(), nothing];
+    let printed = git.run(empty.path(), &args, Some(remote), &[]).await?;
+    // So a push of nothing ends at a repository without a commit, which lets us push.
+    if printed.code == 0 || printed.stderr.contains("No refs in common") {
+        return Ok(());
+    }
+    Err(error::classify(&doing, &printed.stderr))
+}
+
 fn refused(doing: &str, summary: &str, stderr: &str) -> GitError {
     let said: Vec<&str> = stderr.lines().filter_map(|line| line.strip_prefix("remote:")).map(str::trim).collect();
     let said = said.join("\n").trim().to_owned();

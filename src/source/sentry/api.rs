@@ -25,6 +25,7 @@ mod identity;
 mod transport;
 
 pub use error::SentryError;
+pub use identity::Identity;
 
 const EVENT_READ: &str = "event:read";
 const ORG_READ: &str = "org:read";

@@ -3,7 +3,7 @@
 use patchwright::git::GitError;
 use patchwright::git::mirror::Mirror;
 use patchwright::git::objects::{CommitInfo, commit};
-use patchwright::git::push::{push, remote_tip};
+use patchwright::git::push::{may_push, push, remote_tip};
 
 use super::fixture::{Repo, Side};
 
@@ -90,4 +90,16 @@ async fn the_same_commit_made_again_has_the_same_id() {
     let (tree, parent) = (made.tree_id().to_string(), made.parent_id(0).unwrap().to_string());
     assert_eq!(commit(&mirror, &tree, &parent, &info("one")).await.unwrap(), one);
     assert_ne!(one, two);
+}
+
+#[tokio::test]
+async fn whether_a_push_would_be_taken_is_asked_without_one() {
+    let (repo, side, _, _) = prepared().await;
+    let before = repo.tip("main");
+    may_push(&side.git, &repo.remote()).await.unwrap();
+    assert_eq!(repo.tip("main"), before);
+    may_push(&side.git, &Repo::new().remote()).await.unwrap();
+    let nowhere = patchwright::forge::Remote { url: "file:///nonexistent/x.git".to_owned(), authorization: None };
+    let error = may_push(&side.git, &nowhere).await.unwrap_err();
+    assert!(matches!(error, GitError::NotFound { .. }), "{error}");
 }

@@ -12,20 +12,31 @@ use crate::source::sentry::event::{list, short};
 /// Most organisations that are named.
 const ORGANISATIONS: usize = 10;
 
+/// What Sentry says of a token.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Identity {
+    /// Whose it is, which scopes it has, and which organisations it sees, in one line.
+    pub text: String,
+    /// The scopes that it lacks.
+    pub lacking: Vec<&'static str>,
+}
+
 impl Sentry {
-    /// Whose the token is, which scopes it has and lacks, and which organisations it sees, in one line.
+    /// What the token is and what it may read.
     ///
     /// Source: `GET /api/0/` answers with `{version, auth: {scopes}, user}`, and with 401 to a token that is not valid.
     ///
     /// # Errors
     /// As [`SentryError`] says. Organisations that cannot be listed are no error.
-    pub async fn identity(&self) -> Result<String, SentryError> {
+    pub async fn identity(&self) -> Result<Identity, SentryError> {
         let index = address::endpoint(&self.base, &[], &[])?;
         let answer = self.transport.get(&index, ORG_READ).await?.body;
         let organisations = address::endpoint(&self.base, &[Part::Fixed("organizations")], &[])?;
         let organisations = self.pages(&organisations, ORG_READ).await;
-        let parts = [Some(owner(&answer)), scopes(&answer), organisations.ok().as_ref().and_then(slugs)];
-        Ok(parts.into_iter().flatten().collect::<Vec<_>>().join("; "))
+        let (scopes, lacking) = scopes(&answer).unzip();
+        let parts = [Some(owner(&answer)), scopes, organisations.ok().as_ref().and_then(slugs)];
+        let text = parts.into_iter().flatten().collect::<Vec<_>>().join("; ");
+        Ok(Identity { text, lacking: lacking.unwrap_or_default() })
     }
 }
 
@@ -37,7 +48,8 @@ fn owner(answer: &Value) -> String {
     }
 }
 
-fn scopes(answer: &Value) -> Option<String> {
+/// The scopes in words, and those that are lacking; `None` where Sentry does not list them.
+fn scopes(answer: &Value) -> Option<(String, Vec<&'static str>)> {
     let scopes = answer.pointer("/auth/scopes")?.as_array()?;
     let scopes: Vec<&str> = scopes.iter().filter_map(Value::as_str).collect();
     let has = |wanted: &str| {
@@ -46,13 +58,9 @@ fn scopes(answer: &Value) -> Option<String> {
             .iter()
             .any(|scope| *scope == wanted || *scope == format!("{kind}:write") || *scope == format!("{kind}:admin"))
     };
-    let lacking: Vec<&str> = [EVENT_READ, PROJECT_READ, ORG_READ].into_iter().filter(|scope| !has(scope)).collect();
+    let lacking = [EVENT_READ, PROJECT_READ, ORG_READ].into_iter().filter(|scope| !has(scope)).collect();
     let listed = crate::source::sentry::event::text::line(&scopes.join(", "), 500);
-    Some(if lacking.is_empty() {
-        format!("scopes {listed}")
-    } else {
-        format!("scopes {listed}, lacking {}", lacking.join(", "))
-    })
+    Some((format!("scopes {listed}"), lacking))
 }
 
 fn slugs(organisations: &Value) -> Option<String> {
@@ -75,7 +83,8 @@ mod tests {
     #[test]
     fn a_scope_that_is_lacking_is_named_and_write_includes_read() {
         let answer = json!({ "auth": { "scopes": ["event:admin", "org:read"] } });
-        assert_eq!(scopes(&answer).unwrap(), "scopes event:admin, org:read, lacking project:read");
+        let expected = ("scopes event:admin, org:read".to_owned(), vec!["project:read"]);
+        assert_eq!(scopes(&answer), Some(expected));
         assert_eq!(scopes(&json!({ "auth": null })), None);
     }
 
