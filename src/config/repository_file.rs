@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::check::{commands, projects};
 use super::problem::{ConfigError, Place, Problem};
-use super::{CommandLine, ProjectConfig, default_levels, document, locate, shape};
+use super::{CommandLine, ProjectConfig, document, locate, shape};
 
 /// The file's name, at the top of a repository.
 pub const FILE_NAME: &str = ".patchwright.toml";
@@ -30,8 +30,6 @@ pub struct RepositoryFile {
     pub path: Option<PathBuf>,
     /// Environments whose alerts are worked on; empty means all.
     pub environments: Option<Vec<String>>,
-    /// Levels whose alerts are worked on.
-    pub levels: Option<Vec<String>>,
 }
 
 /// Reads the text of a `.patchwright.toml`. It is hostile: a person who may write to the repository wrote it.
@@ -52,7 +50,7 @@ pub fn parse(text: &str) -> Result<RepositoryFile, ConfigError> {
 }
 
 impl RepositoryFile {
-    /// The project with what the operator left open filled in. Levels count as left open where they are the default ones.
+    /// The project with what the operator left open filled in.
     #[must_use]
     pub fn fill(&self, project: &ProjectConfig) -> ProjectConfig {
         let mut filled = project.clone();
@@ -62,9 +60,6 @@ impl RepositoryFile {
         if filled.environments.is_empty() {
             filled.environments = self.environments.clone().unwrap_or_default();
         }
-        if filled.levels == default_levels() {
-            filled.levels = self.levels.clone().unwrap_or(filled.levels);
-        }
         filled
     }
 
@@ -73,7 +68,6 @@ impl RepositoryFile {
         problems.extend(self.setup.as_ref().and_then(|command| commands::empty("setup", command)));
         problems.extend(self.test.as_ref().and_then(|command| commands::empty("test", command)));
         problems.extend(self.path.as_deref().and_then(|path| projects::escaping("path", path)));
-        problems.extend(self.levels.iter().flat_map(|levels| projects::unknown_levels("levels", levels)));
         problems
     }
 }

@@ -66,7 +66,7 @@ pub(in crate::config) fn escaping(key: &str, path: &Path) -> Option<Problem> {
 }
 
 /// Levels that no alert has.
-pub(in crate::config) fn unknown_levels(key: &str, levels: &[String]) -> Vec<Problem> {
+fn unknown_levels(key: &str, levels: &[String]) -> Vec<Problem> {
     let unknown = levels.iter().enumerate().filter(|(_, level)| !LEVELS.contains(&level.as_str()));
     let problem = |(index, level): (usize, &String)| {
         let key = format!("{key}[{index}]");

@@ -15,25 +15,24 @@ fn project(text: &str) -> ProjectConfig {
 
 #[test]
 fn it_fills_in_what_the_operator_left_open() {
-    let file = parse(
-        "test = \"make test\"\nsetup = [\"make\", \"deps\"]\npath = \"web\"\nenvironments = [\"production\"]\nlevels = [\"fatal\"]",
-    );
+    let file =
+        parse("test = \"make test\"\nsetup = [\"make\", \"deps\"]\npath = \"web\"\nenvironments = [\"production\"]");
     let filled = file.expect("sound").fill(&project(""));
-    let expected = "test = \"make test\"\nsetup = [\"make\", \"deps\"]\npath = \"web\"\nenvironments = [\"production\"]\nlevels = [\"fatal\"]";
+    let expected =
+        "test = \"make test\"\nsetup = [\"make\", \"deps\"]\npath = \"web\"\nenvironments = [\"production\"]";
     assert_eq!(filled, project(expected));
 }
 
 #[test]
 fn what_the_operator_set_wins() {
-    let file =
-        parse("test = \"t\"\nsetup = \"s\"\npath = \"p\"\nenvironments = [\"e\"]\nlevels = [\"info\"]").expect("sound");
+    let file = parse("test = \"t\"\nsetup = \"s\"\npath = \"p\"\nenvironments = [\"e\"]").expect("sound");
     let set = project("test = \"T\"\nsetup = \"S\"\npath = \"P\"\nenvironments = [\"E\"]\nlevels = [\"fatal\"]");
     assert_eq!(file.fill(&set), set);
 }
 
 #[test]
 fn keys_of_the_operator_are_refused_with_that_reason() {
-    for key in ["agent", "pass_env", "repository", "related", "lfs", "submodules", "base"] {
+    for key in ["agent", "pass_env", "repository", "related", "lfs", "submodules", "base", "levels"] {
         let error = parse(&format!("\n{key} = 1")).expect_err(key).to_string();
         let reason = format!("`{key}` can be set only by the operator, in `[[project]]` of patchwright.toml");
         assert_eq!(error, format!(".patchwright.toml:2:1: unknown key `{key}`; {reason}"));
@@ -49,7 +48,7 @@ fn hostile_contents_are_refused() {
         "path = \"/etc\"",
         "test = \"\"",
         "setup = []",
-        "levels = [\"everything\"]",
+        "environments = \"production\"",
         "tests = \"typo\"",
         "test = 1",
         "not toml",
