@@ -231,8 +231,8 @@ pub trait Store: Send + Sync + std::fmt::Debug {
     /// One delivery.
     async fn delivery(&self, id: i64) -> Result<Option<Delivery>, StoreError>;
 
-    /// Asks for a job to be stopped: a queued one ends at once, a running one when its worker hears of it. Answers the
-    /// state it is in then; a job that is done is [`StoreError::NotNow`].
+    /// Asks for a job to be stopped: a queued one ends at once, and so does one whose lease has run out; a running one ends
+    /// when its worker hears of it. Answers the state it is in then; a job that is done is [`StoreError::NotNow`].
     async fn cancel(&self, job: JobId) -> Result<State, StoreError>;
 
     /// Queues a job again that is done and is the newest of its issue. With `fresh`, what was saved of the earlier run is

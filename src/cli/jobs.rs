@@ -78,7 +78,11 @@ async fn carry_out(command: Command, store: &dyn Store, screen: &mut Screen) -> 
         Command::Cancel { job } => {
             let text = match store.cancel(job).await.map_err(of_store)? {
                 State::Done => format!("job {job} is cancelled"),
-                _ => format!("job {job} is told to stop; its worker ends it within seconds"),
+                _ => format!(
+                    "job {job} is told to stop; its worker ends it within seconds. If that worker has died, cancel the job \
+                     again in {}",
+                    loaded.config.worker.lease
+                ),
             };
             Ok(screen.line(Tone::Plain, &text)?)
         }

@@ -66,6 +66,11 @@ pub(super) async fn cancel(store: &SqliteStore, job: JobId) -> Result<State, Sto
                         transitions::end(connection, job, stage, &Outcome::Cancelled).await?;
                         Ok(State::Done)
                     }
+                    // Its worker is gone, and perhaps nobody else is there to take the job back.
+                    State::Running if is_abandoned(connection, job).await? => {
+                        transitions::end(connection, job, stage, &Outcome::Cancelled).await?;
+                        Ok(State::Done)
+                    }
                     State::Running => {
                         sqlx::query("UPDATE jobs SET cancel_requested = 1 WHERE id = ?")
                             .bind(job.0)
@@ -120,6 +125,15 @@ async fn standing(connection: &mut SqliteConnection, job: JobId) -> Result<(Stat
 /// What tells this database from every other one.
 pub(super) async fn identity(store: &SqliteStore) -> Result<String, StoreError> {
     Ok(sqlx::query_scalar("SELECT id FROM identity").fetch_one(&store.readers).await?)
+}
+
+/// Whether the lease on a running job has run out.
+async fn is_abandoned(connection: &mut SqliteConnection, job: JobId) -> Result<bool, StoreError> {
+    let row = sqlx::query("SELECT lease_until <= (SELECT now FROM clock) AS abandoned FROM jobs WHERE id = ?")
+        .bind(job.0)
+        .fetch_one(connection)
+        .await?;
+    Ok(row.try_get("abandoned")?)
 }
 
 /// Whether the same issue has a job in a later epoch.

@@ -35,6 +35,7 @@ contracts! {
     a_pull_request_found_again_is_the_same_one
     a_queued_job_is_cancelled_at_once
     a_running_job_is_cancelled_when_its_worker_hears_of_it
+    a_running_job_whose_lease_has_run_out_is_cancelled_at_once_and_can_be_retried
     a_job_that_is_done_cannot_be_cancelled
     retry_queues_a_done_job_with_all_its_runs
     retry_keeps_what_was_saved_unless_fresh
@@ -287,6 +288,17 @@ async fn a_running_job_is_cancelled_when_its_worker_hears_of_it(database: &dyn D
     assert!(store.renew(&lease, HOUR).await.unwrap());
     store.hand_back(&lease, in_hours(0), true).await.unwrap();
     assert_eq!(store.job(job).await.unwrap().outcome, Some(Outcome::Cancelled));
+}
+
+async fn a_running_job_whose_lease_has_run_out_is_cancelled_at_once_and_can_be_retried(database: &dyn Database) {
+    let store = database.open().await;
+    let job = queued(&*store, "1").await;
+    let (_, lease) = store.claim(&claim_and_die()).await.unwrap().unwrap();
+    assert_eq!(store.cancel(job).await.unwrap(), State::Done);
+    assert_eq!(store.job(job).await.unwrap().outcome, Some(Outcome::Cancelled));
+    assert!(matches!(store.enter(&lease, Stage::Publish).await, Err(StoreError::LeaseLost(_))));
+    store.retry(job, false).await.unwrap();
+    assert_eq!(take(&*store).await.0.id, job);
 }
 
 async fn a_job_that_is_done_cannot_be_cancelled(database: &dyn Database) {

@@ -240,6 +240,10 @@ async fn perform(
                     prop_assert_eq!(answer.unwrap(), State::Done);
                     model.end(n, "cancelled");
                 }
+                State::Running if model.0[n].dies => {
+                    prop_assert_eq!(answer.unwrap(), State::Done);
+                    model.end(n, "cancelled");
+                }
                 State::Running => {
                     prop_assert_eq!(answer.unwrap(), State::Running);
                     model.0[n].cancel = true;

@@ -235,8 +235,9 @@ async fn a_job_handed_back_too_often_is_ended(database: &dyn Database) {
 async fn a_cancelled_job_whose_worker_died_ends_as_cancelled(database: &dyn Database) {
     let store = database.open().await;
     let job = queued(&*store, "1").await;
-    store.claim(&claim_and_die()).await.unwrap().unwrap();
+    let (_, lease) = take(&*store).await;
     assert_eq!(store.cancel(job).await.unwrap(), State::Running);
+    store.renew(&lease, Duration::ZERO).await.unwrap();
     assert!(store.claim(&claim()).await.unwrap().is_none());
     assert_eq!(store.job(job).await.unwrap().outcome, Some(Outcome::Cancelled));
 }
