@@ -89,7 +89,7 @@ async fn work(seams: &Arc<Seams>, wake: &Notify, number: usize, stop: &Stop, liv
         let alive = live.runs().iter().copied().collect();
         match seams.store.claim(&Claim { alive, ..terms.clone() }).await {
             Ok(Some((job, lease))) => {
-                run_under(seams, job, lease, stop, live).await;
+                run_under(seams, job, lease, stop, live, &CancellationToken::new()).await;
                 // What a crash cut off earlier of this job is not in use any more.
                 sweep(seams).await;
                 continue;
@@ -126,13 +126,27 @@ pub fn owner_name() -> String {
     format!("{host}-{}-{:x}", std::process::id(), clock::to_millis(clock::now()))
 }
 
-/// Runs one claimed job to its end and settles it. `stop` hands it back.
-pub async fn run_claimed(seams: &Arc<Seams>, job: Job, lease: Lease, stop: &CancellationToken) {
+/// Runs one claimed job to its end and settles it. `stop` hands it back; `asked` ends it as cancelled, as does a wish to
+/// that effect in the store.
+pub async fn run_claimed(
+    seams: &Arc<Seams>,
+    job: Job,
+    lease: Lease,
+    stop: &CancellationToken,
+    asked: &CancellationToken,
+) {
     let stop = Stop { asked: stop.clone(), now: stop.clone() };
-    run_under(seams, job, lease, &stop, &Live::default()).await;
+    run_under(seams, job, lease, &stop, &Live::default(), asked).await;
 }
 
-async fn run_under(seams: &Arc<Seams>, job: Job, lease: Lease, stop: &Stop, live: &Live) {
+async fn run_under(
+    seams: &Arc<Seams>,
+    job: Job,
+    lease: Lease,
+    stop: &Stop,
+    live: &Live,
+    asked: &CancellationToken,
+) {
     let number = lease.job.0;
     tracing::info!(job = number, run = job.runs, issue = %job.alert.issue_name().escape_debug(), "run begins");
     let (cancel, stopping) = (stop.now.child_token(), stop.asked.clone());
@@ -140,8 +154,7 @@ async fn run_under(seams: &Arc<Seams>, job: Job, lease: Lease, stop: &Stop, live
     let desk = Desk { seams: Arc::clone(seams), job, lease: lease.clone(), journal, cancel: cancel.clone(), stopping };
     live.runs().insert((lease.job, lease.fence));
 
-    let asked = CancellationToken::new();
-    let (mut told, mut heartbeat) = (None, Box::pin(heartbeat(seams, &lease, &asked)));
+    let (mut told, mut heartbeat) = (None, Box::pin(heartbeat(seams, &lease, asked)));
     // A panic in a stage must end this run, not the worker.
     let mut run = tokio::spawn({
         let desk = desk.clone();

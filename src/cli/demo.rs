@@ -87,7 +87,7 @@ pub async fn run(start: &Start, args: Args, screen: &mut Screen) -> Result<(), C
     let mut progress = Progress::default();
     let told = tokio::select! {
         told = tell(&seams, address, &mut folder, &mut progress, screen) => Some(told),
-        () = signals.next() => None,
+        _ = signals.next() => None,
         () = service.failed() => return Err(anyhow::anyhow!("the service ended unexpectedly").into()),
     };
     if told.is_none() {

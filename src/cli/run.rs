@@ -7,20 +7,22 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use serde_json::{Value, json};
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::screen::{Screen, Tone};
-use super::{CliError, Start, live, serve, setup};
+use super::serve::{StopSignals, Wish};
+use super::{CliError, Start, live, setup};
 use crate::alert::{Alert, Reason};
 use crate::clock;
 use crate::config::ProjectConfig;
-use crate::job::{Job, JobId};
+use crate::job::{Job, JobId, Lease};
 use crate::outcome::Outcome;
 use crate::pipeline::Seams;
 use crate::source::sentry::locate::Reference;
 use crate::source::sentry::webhook::Meaning;
 use crate::source::sentry::{locate, webhook};
-use crate::store::{Intent, NewDelivery};
+use crate::store::{Intent, NewDelivery, Store};
 use crate::{triage, worker};
 
 /// Arguments of `patchwright run`.
@@ -103,16 +105,13 @@ pub async fn run(start: &Start, args: Args, screen: &mut Screen) -> Result<(), C
         seams.store.events(job, 0, u32::MAX).await.map_err(anyhow::Error::from)?.last().map_or(0, |event| event.seq);
 
     let claim = worker::claim_terms(&seams, &worker::owner_name());
-    let stop = CancellationToken::new();
+    let mut signals = StopSignals::listen()?;
     let mut last = seen;
     let mut announced = false;
     loop {
         if let Some((claimed, lease)) = seams.store.claim_job(job, &claim).await.map_err(anyhow::Error::from)? {
-            let worker = {
-                let (seams, stop) = (Arc::clone(&seams), stop.clone());
-                tokio::spawn(async move { worker::run_claimed(&seams, claimed, lease, &stop).await })
-            };
-            return finished(&watch(&seams, job, last, worker, &stop, screen).await?);
+            let running = Running::start(&seams, claimed, lease);
+            return finished(&watch(&seams, last, running, &mut signals, screen).await?);
         }
         if !std::mem::replace(&mut announced, true) {
             let agent = if args.agent.is_some() { "; --agent has no effect on it" } else { "" };
@@ -123,8 +122,14 @@ pub async fn run(start: &Start, args: Args, screen: &mut Screen) -> Result<(), C
         }
         // The other worker may die or hand the job back: then it is ours.
         let following = live::follow(&*seams.store, job, &mut last, screen);
-        if let Ok(done) = tokio::time::timeout(CLAIM_AGAIN, following).await {
-            return finished(&done?);
+        tokio::select! {
+            followed = tokio::time::timeout(CLAIM_AGAIN, following) => if let Ok(done) = followed {
+                return finished(&done?);
+            },
+            _ = signals.next() => {
+                let text = format!("no longer shown; job {job} goes on, and `patchwright jobs cancel {job}` stops it");
+                return Err(anyhow::anyhow!(text).into());
+            }
         }
     }
 }
@@ -152,29 +157,70 @@ async fn enqueue(seams: &Seams, asked: &Asked, repository: &str) -> Result<JobId
     }
 }
 
-/// Shows a job that runs in this process; Ctrl-C hands it back, a second one stops at once.
+/// A job that runs in this process.
+struct Running {
+    job: JobId,
+    worker: JoinHandle<()>,
+    /// Hands it back.
+    stop: CancellationToken,
+    /// Ends it as cancelled.
+    cancel: CancellationToken,
+}
+
+impl Running {
+    fn start(seams: &Arc<Seams>, claimed: Job, lease: Lease) -> Self {
+        let (job, stop, cancel) = (claimed.id, CancellationToken::new(), CancellationToken::new());
+        let worker = {
+            let (seams, stop, cancel) = (Arc::clone(seams), stop.clone(), cancel.clone());
+            tokio::spawn(async move { worker::run_claimed(&seams, claimed, lease, &stop, &cancel).await })
+        };
+        Self { job, worker, stop, cancel }
+    }
+
+    /// Does what a signal asks for; answers what a person is told. A service beside us would take up at once what is
+    /// handed back, so that a person who wants no more of a job has to end it.
+    async fn end(&self, wish: Wish, store: &dyn Store) -> String {
+        let job = self.job;
+        match wish {
+            Wish::Interrupt => {
+                // Kept as well, in case that this process ends before the worker has.
+                if let Err(error) = store.cancel(job).await {
+                    tracing::debug!(job = job.0, %error, "the wish was not kept");
+                }
+                self.cancel.cancel();
+                format!("stopping; job {job} is cancelled, and `patchwright jobs retry {job}` queues it again")
+            }
+            Wish::Terminate => {
+                self.stop.cancel();
+                format!("stopping; job {job} is handed back, and any worker goes on with it")
+            }
+        }
+    }
+}
+
+/// Shows a job that runs in this process. Ctrl-C cancels it, SIGTERM hands it back, a second signal stops at once.
 async fn watch(
     seams: &Seams,
-    job: JobId,
     seen: i64,
-    mut worker: tokio::task::JoinHandle<()>,
-    stop: &CancellationToken,
+    mut running: Running,
+    signals: &mut StopSignals,
     screen: &mut Screen,
 ) -> Result<Job, CliError> {
-    let mut last = seen;
-    let mut signals = serve::StopSignals::listen()?;
+    let (job, mut last, mut stopping) = (running.job, seen, false);
     loop {
         tokio::select! {
-            ended = &mut worker => {
+            ended = &mut running.worker => {
                 ended.context("the worker ended unexpectedly")?;
                 live::print_new(&*seams.store, job, &mut last, screen).await?;
                 return Ok(seams.store.job(job).await.map_err(anyhow::Error::from)?);
             }
-            () = signals.next() => {
-                if stop.is_cancelled() {
+            wish = signals.next() => {
+                if std::mem::replace(&mut stopping, true) {
                     return Err(anyhow::anyhow!("stopped at once by a second signal").into());
                 }
-                stop.cancel();
+                signals.settle().await;
+                let text = running.end(wish, &*seams.store).await;
+                screen.line(Tone::Warn, &format!("{text}; a second signal stops at once"))?;
             }
             () = tokio::time::sleep(Duration::from_millis(100)) => {
                 live::print_new(&*seams.store, job, &mut last, screen).await?;

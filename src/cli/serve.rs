@@ -82,7 +82,7 @@ impl Service {
     /// Where the service ended by itself, or was stopped at once.
     pub async fn until_told(mut self, signals: &mut StopSignals) -> Result<(), CliError> {
         tokio::select! {
-            () = signals.next() => signals.settle().await,
+            _ = signals.next() => signals.settle().await,
             () = self.failed() => return Err(anyhow::anyhow!("the service ended unexpectedly; see its log").into()),
         }
         tracing::info!("stopping; a second signal stops at once");
@@ -96,7 +96,7 @@ impl Service {
     pub async fn stop_or_at_once(self, signals: &mut StopSignals) -> Result<(), CliError> {
         tokio::select! {
             stopped = self.stop() => stopped,
-            () = signals.next() => Err(anyhow::anyhow!("stopped at once by a second signal").into()),
+            _ = signals.next() => Err(anyhow::anyhow!("stopped at once by a second signal").into()),
         }
     }
 
@@ -137,6 +137,15 @@ pub async fn run(start: &Start, args: Args, screen: &mut Screen) -> Result<(), C
     Ok(())
 }
 
+/// Which signal it was.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Wish {
+    /// SIGTERM: a supervisor ends the process.
+    Terminate,
+    /// SIGINT: a person pressed Ctrl-C.
+    Interrupt,
+}
+
 /// SIGTERM and SIGINT, heard from the moment this is made: one that comes between two waits is not lost.
 #[derive(Debug)]
 pub struct StopSignals {
@@ -160,10 +169,12 @@ impl StopSignals {
     }
 
     /// Waits for the next one.
-    pub async fn next(&mut self) {
+    pub async fn next(&mut self) -> Wish {
         tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
+            // Where both came, a supervisor is at work.
+            biased;
+            _ = self.terminate.recv() => Wish::Terminate,
+            _ = self.interrupt.recv() => Wish::Interrupt,
         }
     }
 }

@@ -2,12 +2,13 @@
 //!
 //! Invariant: the service is told as its users tell it, by signals and by commands of another process.
 
+use std::process::{Output, Stdio};
 use std::time::{Duration, Instant};
 
 use patchwright::job::{Job, JobId, Stage, State};
 use patchwright::outcome::{Abstained, Outcome};
-use rustix::process::Signal;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use rustix::process::{Pid, Signal, kill_process};
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 use crate::fake::github::Fault;
@@ -348,4 +349,104 @@ async fn a_fresh_retry_runs_the_agent_again_and_updates_the_same_pull_request() 
     assert_ne!(before[0].head, after[0].head, "the branch has the second run's change");
     assert_eq!(service.repo.tip(&after[0].branch), Some(after[0].head.clone()));
     assert_eq!(service.github().count("POST", "/pulls"), 1);
+}
+
+/// A `patchwright run` whose agent works and waits for a word, without a service.
+async fn with_running_command(held: &Held) -> (Service, tokio::process::Child) {
+    let service = Described::with_agent(&held.agent()).on_github().prepare().await;
+    std::fs::write(service.folder().join("alert.json"), alert("421", "rule").to_string()).unwrap();
+    let mut command = service.command(&["run", "alert.json"]);
+    let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    held.reached("agent", 1).await;
+    (service, child)
+}
+
+fn send(child: &tokio::process::Child, signal: Signal) {
+    let pid = i32::try_from(child.id().expect("it runs")).unwrap();
+    kill_process(Pid::from_raw(pid).unwrap(), signal).unwrap();
+}
+
+async fn output_of(child: tokio::process::Child) -> (Output, String) {
+    let output =
+        tokio::time::timeout(Duration::from_secs(60), child.wait_with_output()).await.expect("it ends").unwrap();
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    (output, text)
+}
+
+#[tokio::test]
+async fn ctrl_c_on_a_run_cancels_its_job_and_a_service_beside_it_does_not_do_it_again() {
+    let held = Held::new();
+    let (mut service, child) = with_running_command(&held).await;
+    service.start().await;
+    send(&child, Signal::INT);
+    let (output, text) = output_of(child).await;
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    assert!(text.contains("job 1 is cancelled, and `patchwright jobs retry 1` queues it again"), "{text}");
+    let job = service.job(JobId(1)).await;
+    assert_eq!((job.state, job.outcome), (State::Done, Some(Outcome::Cancelled)));
+    assert_eq!(held.processes(), Vec::<String>::new(), "the tree ends before the command does");
+    assert!(!service.history(JobId(1)).await.contains("goes on at"), "it does not go on");
+
+    held.go();
+    assert!(service.run(&["jobs", "retry", "1"]).await.status.success());
+    assert!(is_opened(&service.done(JobId(1)).await));
+}
+
+#[tokio::test]
+async fn sigterm_on_a_run_hands_its_job_back() {
+    let held = Held::new();
+    let (service, child) = with_running_command(&held).await;
+    send(&child, Signal::TERM);
+    let (output, text) = output_of(child).await;
+    assert!(output.status.code() == Some(1) && text.contains("job 1 is handed back"), "{text}");
+    let job = service.job(JobId(1)).await;
+    assert_eq!((job.state, job.runs), (State::Queued, 0), "the run does not count");
+}
+
+#[tokio::test]
+async fn signals_to_a_run_that_come_together_are_one_wish() {
+    let held = Held::new();
+    let (service, child) = with_running_command(&held).await;
+    send(&child, Signal::TERM);
+    send(&child, Signal::INT);
+    let (output, text) = output_of(child).await;
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert!(text.contains("stopping; job 1") && !error.contains("stopped at once"), "{text}{error}");
+    assert_ne!(service.job(JobId(1)).await.state, State::Running);
+}
+
+#[tokio::test]
+async fn a_job_whose_worker_died_is_cancelled_and_queued_again_without_a_service() {
+    let held = Held::new();
+    let config = "[worker]\nlease = \"3s\"";
+    let (mut service, job) = with_running_agent(&held, config, "422").await;
+    service.kill().await;
+    let cancel = async || {
+        let output = service.run(&["jobs", "cancel", &job.to_string()]).await;
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(text.contains("is cancelled") || text.contains("cancel the job again in 3s"), "{output:?}");
+        text.contains("is cancelled").then_some(())
+    };
+    assert!(crate::program::eventually(cancel).await.is_some(), "its lease does not run out");
+    assert!(service.run(&["jobs", "retry", &job.to_string()]).await.status.success());
+    assert_eq!(service.job(job).await.state, State::Queued);
+}
+
+#[tokio::test]
+async fn a_job_is_followed_to_its_end() {
+    let held = Held::new();
+    let (service, job) = with_running_agent(&held, "", "423").await;
+    let mut command = service.command(&["jobs", "show", "--follow", &job.to_string()]);
+    let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut lines = tokio::io::BufReader::new(child.stdout.take().unwrap()).lines();
+    let mut seen = String::new();
+    while !seen.contains("▸ agent") {
+        seen += &lines.next_line().await.unwrap().expect("it goes on until the end");
+    }
+    held.go();
+    while let Some(line) = lines.next_line().await.unwrap() {
+        seen += &line;
+    }
+    assert!(seen.contains("■ opened draft pull request"), "{seen}");
+    assert!(child.wait().await.unwrap().success());
 }
