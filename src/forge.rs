@@ -14,6 +14,7 @@ use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Moment;
+use crate::config::check::is_repository_name;
 use crate::redact::Redacted;
 
 /// A repository's name on its forge.
@@ -48,15 +49,8 @@ impl FromStr for RepositoryId {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        // A name may begin with a dot (`acme/.github`), but must not mean a folder when it is part of a path.
-        let sound = |part: &str| {
-            !part.is_empty()
-                && !matches!(part, "." | "..")
-                && !part.starts_with('-')
-                && part.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_'))
-        };
         match text.split_once('/') {
-            Some((owner, name)) if sound(owner) && sound(name) => {
+            Some((owner, name)) if is_repository_name(text) => {
                 Ok(Self { owner: owner.to_owned(), name: name.to_owned() })
             }
             _ => Err(format!("`{text}` is not a repository: write `owner/name`")),

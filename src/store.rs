@@ -37,7 +37,7 @@ pub enum StoreError {
     },
     /// The database did not do it; trying again later may help.
     #[error("the database did not answer as it should: {0}")]
-    Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
+    Unavailable(Box<dyn std::error::Error + Send + Sync>),
     /// The database holds something that this version cannot read.
     #[error("the database holds something this version cannot read: {0}")]
     Corrupt(String),

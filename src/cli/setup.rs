@@ -12,7 +12,7 @@ use super::{CliError, Start};
 use crate::agent::profile;
 use crate::config::load::{self, Loaded};
 use crate::config::secret::{self, Secrets};
-use crate::config::{Config, ForgeKind, Problem};
+use crate::config::{Config, DataDir, ForgeKind, Problem};
 use crate::forge::Forge;
 use crate::forge::directory::Directory;
 use crate::forge::github::GitHub;
@@ -42,12 +42,16 @@ pub fn checked(start: &Start) -> Result<(Config, Secrets), CliError> {
     let loaded = config(start)?;
     let (secrets, problems) = secrets_and_problems(&loaded, start);
     let (errors, warnings): (Vec<Problem>, _) = problems.into_iter().partition(Problem::is_error);
-    for warning in warnings {
+    // Only `serve` needs a webhook secret, and it says so itself.
+    for warning in warnings.into_iter().filter(|warning| warning.key != "sentry.webhook_secrets") {
         // The log says that it is a warning.
         tracing::warn!("{}", warning.to_string().replacen("warning: ", "", 1));
     }
     if errors.is_empty() {
-        return Ok((loaded.config, secrets));
+        let mut config = loaded.config;
+        // Prompts and commands name folders in it, and those start elsewhere.
+        config.data_dir = DataDir(std::path::absolute(config.data_dir.path())?);
+        return Ok((config, secrets));
     }
     let mut text = "the configuration has errors:".to_owned();
     for error in errors {
@@ -72,10 +76,23 @@ pub fn secrets_and_problems(loaded: &Loaded, start: &Start) -> (Secrets, Vec<Pro
 /// # Errors
 /// Where the database, the forge client or the templates cannot be had.
 pub async fn seams(start: &Start, config: Config, secrets: Secrets) -> Result<Arc<Seams>, CliError> {
+    let store = open_store(&config.database_path().map_err(refused)?).await?;
+    own_folder(&config, &store).await?;
+    seams_on(Arc::new(store), start, config, secrets)
+}
+
+/// As [`seams`], on a store that is open.
+///
+/// # Errors
+/// Where the forge client or the templates cannot be had.
+pub fn seams_on(
+    store: Arc<dyn Store>,
+    start: &Start,
+    config: Config,
+    secrets: Secrets,
+) -> Result<Arc<Seams>, CliError> {
     install_crypto();
     let redactor = Arc::new(redactor(&config, &secrets, start));
-    let store: Arc<dyn Store> = Arc::new(open_store(&config.database_path().map_err(refused)?).await?);
-    own_folder(&config, &*store).await?;
     let forge = forge(&config, &secrets)?;
     let token = secrets.sentry_token.as_ref().map(|secret| secret.value.clone());
     let sentry = Sentry::new(&config.sentry.url, token).context("the Sentry client cannot be made")?;
@@ -106,9 +123,14 @@ pub fn forge(config: &Config, secrets: &Secrets) -> Result<Arc<dyn Forge>, CliEr
 /// # Errors
 /// Where that does not work; the text names the file.
 pub async fn open_store(path: &Path) -> Result<SqliteStore, CliError> {
-    let opened = SqliteStore::open(path).await;
-    Ok(opened
-        .with_context(|| format!("the database {} cannot be opened; `patchwright doctor` checks it", path.display()))?)
+    let refused = |error| {
+        let path = path.display();
+        anyhow::anyhow!(
+            "the database {path} cannot be opened: {error}; let the user that Patchwright runs as write it, or set \
+             `store.url` to another file"
+        )
+    };
+    Ok(SqliteStore::open(path).await.map_err(refused)?)
 }
 
 /// Checks that the data folder is that of this database and no other one.
@@ -145,7 +167,7 @@ pub async fn existing_store(loaded: &Loaded) -> Result<Arc<dyn Store>, CliError>
     let path = loaded.database_path().map_err(refused)?;
     if !path.exists() {
         return Err(CliError::Usage(format!(
-            "there is no database at {}; is this the folder in which the service runs? (--config names its file)",
+            "there is no database at {}; start this where the service is started, or set `data_dir` to an absolute path",
             path.display()
         )));
     }
@@ -162,7 +184,12 @@ fn redactor(config: &Config, secrets: &Secrets, start: &Start) -> Redactor {
     let configured = secrets.webhook.iter().chain(&secrets.sentry_token).chain(&secrets.forge_token);
     let mut known: Vec<&str> = configured.map(|secret| secret.value.expose_secret()).collect();
     let built_in = profile::built_in().unwrap_or_default();
-    let agents = config.agents.values().chain(built_in.values()).flat_map(|agent| &agent.pass_env);
+    let agents = || config.agents.values().chain(built_in.values());
+    // Not where a secret belongs, but one may be there under a name that the checks do not know.
+    known.extend(
+        agents().flat_map(|agent| &agent.env).filter(|(name, _)| holds_a_secret(name)).map(|(_, value)| value.as_str()),
+    );
+    let agents = agents().flat_map(|agent| &agent.pass_env);
     let projects = config.projects.iter().flat_map(|project| &project.pass_env);
     known.extend(
         agents.chain(projects).filter(|name| holds_a_secret(name)).filter_map(|name| start.environment.get(name)),

@@ -8,6 +8,7 @@ pub(super) mod commands;
 pub(super) mod projects;
 
 pub use commands::PLACEHOLDERS;
+pub use projects::is_repository_name;
 
 use std::time::Duration;
 
@@ -16,6 +17,9 @@ use crate::limits::{Limits, Size, Span};
 
 /// A worker renews its lease several times within its length; below this, a busy machine loses jobs for no reason.
 const SHORTEST_LEASE: Span = Span(Duration::from_secs(3));
+
+/// More agents at once than any one machine has room for; each worker is a task and a connection's turn at the database.
+const MOST_WORKERS: usize = 256;
 
 /// Below this there is no room for the prompt's own text.
 const SMALLEST_PROMPT: Size = Size(8 << 10);
@@ -55,6 +59,10 @@ fn positive(config: &Config, problems: &mut Vec<Problem>) {
         if is_zero {
             problems.push(Problem::error(key, format!("`{key}` is zero: {effect}"), format!("set it to {good}")));
         }
+    }
+    if worker.count > MOST_WORKERS {
+        let what = format!("`worker.count` is more than {MOST_WORKERS}: no machine has room for so many agents");
+        problems.push(Problem::error("worker.count", what, "set it to what your machine can run at once, such as 4"));
     }
     if prompt.budget < SMALLEST_PROMPT {
         let what = format!("`prompt.budget` of {} is less than the prompt's own text needs", prompt.budget);

@@ -14,6 +14,11 @@ pub const PLACEHOLDERS: [&str; 4] = ["prompt_file", "workspace", "context_dir", 
 /// Variables that hold credentials of ours by convention.
 const OURS: [&str; 4] = ["GITHUB_TOKEN", "SENTRY_AUTH_TOKEN", "SENTRY_WEBHOOK_SECRET", "DATABASE_URL"];
 
+/// Whether a variable of this name is set by Patchwright itself, to folders and files of the run.
+fn is_reserved(name: &str) -> bool {
+    matches!(name, "HOME" | "TMPDIR") || name.starts_with("PATCHWRIGHT_")
+}
+
 pub(super) fn check(config: &Config, builtin_agents: &[&str], problems: &mut Vec<Problem>) {
     let ours = credentials(config);
     for (name, agent) in &config.agents {
@@ -99,11 +104,18 @@ fn passed(key: &str, names: &[String], ours: &BTreeSet<&str>, problems: &mut Vec
         if ours.contains(name.as_str()) {
             let what = format!("`{key}` would hand over Patchwright's own credential {name}");
             problems.push(Problem::error(key, what, "remove it; a command that needs access gets a token of its own"));
+        } else if is_reserved(name) {
+            problems.push(set_by_us(&key, name));
         } else if !is_variable_name(name) {
             let what = format!("`{key}` is not the name of a variable");
             problems.push(Problem::error(key, what, "write the name only: the value stays in the environment"));
         }
     }
+}
+
+fn set_by_us(key: &str, name: &str) -> Problem {
+    let what = format!("`{key}` would replace {name}, which Patchwright sets for each run");
+    Problem::error(key, what, "remove it; every command has a HOME and a TMPDIR of its own")
 }
 
 /// A variable that is set for an agent.
@@ -112,15 +124,14 @@ fn set(key: &str, name: &str, value: &str, ours: &BTreeSet<&str>, problems: &mut
     if ours.contains(name) {
         let what = format!("`{key}` has the name of one of Patchwright's own credentials");
         problems.push(Problem::error(key, what, "remove it; an agent that needs access gets a token of its own"));
+    } else if is_reserved(name) {
+        problems.push(set_by_us(key, name));
     } else if !is_variable_name(name) || value.contains('\0') {
         problems.push(Problem::error(key, format!("`{key}` cannot be a variable"), "use letters, digits and `_`"));
     } else if sounds_secret && !value.is_empty() {
         let what = format!("`{key}` looks like a secret in the clear");
-        problems.push(Problem::warning(
-            key,
-            what,
-            format!("set {name} in Patchwright's environment and name it in `pass_env`"),
-        ));
+        let remedy = format!("set {name} in Patchwright's environment and name it in `pass_env`");
+        problems.push(Problem::error(key, what, remedy));
     }
 }
 

@@ -33,6 +33,8 @@ pub(super) fn check(config: &Config, builtin_agents: &[&str], problems: &mut Vec
         }
         match project.agent.as_deref() {
             Some(agent) => problems.extend(unknown_agent(&key("agent"), agent, &agents)),
+            // The only one there is needs no name.
+            None if config.agents.len() == 1 => {}
             None => {
                 let what = format!("`{}` is not set: every job of the project would fail", key("agent"));
                 let remedy = format!("name one of `[agents]` or a built-in one: {}", builtin_agents.join(", "));
@@ -43,10 +45,13 @@ pub(super) fn check(config: &Config, builtin_agents: &[&str], problems: &mut Vec
 }
 
 /// Whether this is `owner/name` as every forge takes it; `.git` belongs to an address.
-fn is_repository_name(text: &str) -> bool {
+#[must_use]
+pub fn is_repository_name(text: &str) -> bool {
+    // A name may begin with a dot (`acme/.github`), but must not mean a folder when it is part of a path.
     let sound = |part: &str| {
         !part.is_empty()
-            && !part.starts_with(['.', '-'])
+            && !matches!(part, "." | "..")
+            && !part.starts_with('-')
             && part.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_'))
     };
     text.split_once('/').is_some_and(|(owner, name)| sound(owner) && sound(name) && !name.ends_with(".git"))
@@ -118,7 +123,7 @@ mod tests {
 
     #[test]
     fn repositories_are_owner_and_name() {
-        for good in ["acme/web", "a-b/c_d.e"] {
+        for good in ["acme/web", "a-b/c_d.e", "acme/.github"] {
             assert!(is_repository_name(good), "{good}");
         }
         for bad in [
@@ -133,6 +138,8 @@ mod tests {
             "https://github.com/a/b",
             "a /b",
             "a/b.git",
+            "a/.",
+            "a/.git",
         ] {
             assert!(!is_repository_name(bad), "{bad}");
         }

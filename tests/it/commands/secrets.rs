@@ -51,3 +51,13 @@ async fn the_password_of_another_database_is_neither_shown_nor_part_of_a_files_n
         assert!(!names.iter().any(|name| name.contains(PASSWORD)), "{names:?}");
     }
 }
+
+#[tokio::test]
+async fn a_secret_among_an_agents_variables_is_taken_out_of_what_it_prints() {
+    let agent = format!("echo said $SERVICE_AUTH_1\n{FIXER}");
+    let described = Described::with_agent(&agent).agent_keys("env = { SERVICE_AUTH_1 = \"correct-horse-battery\" }");
+    let service = with_payload(described).await;
+    let (code, out, error) = seen(&service.run(&["run", "alert.json"]).await);
+    assert_eq!(code, 0, "{out}{error}");
+    assert!(out.contains("│ said [redacted:secret]") && !out.contains("correct-horse"), "{out}");
+}

@@ -9,6 +9,7 @@ const PROJECT: &str = "[[project]]\nsentry = \"web\"\nrepository = \"acme/web\"\
 /// What is added to a sound file, the key of the one problem that it makes, and its severity.
 const RELATIONS: &[(&str, &str, Severity)] = &[
     ("worker.count = 0", "worker.count", Severity::Error),
+    ("worker.count = 257", "worker.count", Severity::Error),
     ("worker.per_repository = 0", "worker.per_repository", Severity::Error),
     ("worker.max_runs = 0", "worker.max_runs", Severity::Error),
     (
@@ -39,8 +40,11 @@ const RELATIONS: &[(&str, &str, Severity)] = &[
     ("[agents.a]\ncommand = [\"x\"]\npass_env = [\"K\", \"GITHUB_TOKEN\"]", "agents.a.pass_env[1]", Severity::Error),
     ("[agents.a]\ncommand = [\"x\"]\npass_env = [\"OWN_TOKEN\"]", "agents.a.pass_env[0]", Severity::Error),
     ("[agents.a]\ncommand = [\"x\"]\npass_env = [\"K=v\"]", "agents.a.pass_env[0]", Severity::Error),
+    ("[agents.a]\ncommand = [\"x\"]\npass_env = [\"HOME\"]", "agents.a.pass_env[0]", Severity::Error),
+    ("[agents.a]\ncommand = [\"x\"]\nenv.TMPDIR = \"/tmp\"", "agents.a.env.TMPDIR", Severity::Error),
+    ("[agents.a]\ncommand = [\"x\"]\nenv.PATCHWRIGHT_RUN = \"1\"", "agents.a.env.PATCHWRIGHT_RUN", Severity::Error),
     ("[agents.a]\ncommand = [\"x\"]\nenv.DATABASE_URL = \"x\"", "agents.a.env.DATABASE_URL", Severity::Error),
-    ("[agents.a]\ncommand = [\"x\"]\nenv.MODEL_KEY = \"x\"", "agents.a.env.MODEL_KEY", Severity::Warning),
+    ("[agents.a]\ncommand = [\"x\"]\nenv.MODEL_KEY = \"x\"", "agents.a.env.MODEL_KEY", Severity::Error),
     (
         "[[project]]\nagent = \"claude\"\nsentry = \"web\"\nrepository = \"acme/api\"",
         "project[1].sentry",
@@ -67,6 +71,11 @@ const RELATIONS: &[(&str, &str, Severity)] = &[
         Severity::Error,
     ),
     ("[[project]]\nsentry = \"a\"\nrepository = \"a/b\"", "project[1].agent", Severity::Warning),
+    (
+        "[[project]]\nagent = \"claude\"\nsentry = \"a\"\nrepository = \"a/b\"\npass_env = [\"PATCHWRIGHT_X\"]",
+        "project[1].pass_env[0]",
+        Severity::Error,
+    ),
     ("[[project]]\nsentry = \"a\"\nrepository = \"a/b\"\nagent = \"claud\"", "project[1].agent", Severity::Error),
     (
         "[[project]]\nagent = \"claude\"\nsentry = \"a\"\nrepository = \"a/b\"\nlevels = [\"eror\"]",
@@ -153,4 +162,10 @@ fn a_table_that_a_variable_set_is_blamed_on_that_variable() {
     let agents = [("PATCHWRIGHT_AGENTS", "{ a = { command = [] } }")];
     let found = sound_with("").load_with(&agents, &[]).expect("sound").check(&["claude"]);
     assert!(found[0].to_string().contains("(set by PATCHWRIGHT_AGENTS)"), "{}", found[0]);
+}
+
+#[test]
+fn the_only_agent_there_is_needs_no_name() {
+    let file = sound_with("[agents.a]\ncommand = [\"x\"]\n[[project]]\nsentry = \"b\"\nrepository = \"a/b\"");
+    assert_eq!(problems(&file), []);
 }
