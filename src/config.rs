@@ -128,11 +128,18 @@ impl DataDir {
     }
 }
 
+/// An IP address, that of version 6 in brackets, and a port.
+const SOCKET_ADDRESS: &str = concat!(
+    r"^((25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])(\.(25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])){3}|\[[0-9A-Fa-f:.]+\])",
+    r":(6553[0-5]|655[0-2][0-9]|65[0-4][0-9]{2}|6[0-4][0-9]{3}|[1-5][0-9]{4}|[0-9]{1,4})$",
+);
+
 /// `[server]`
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Server {
     /// Address and port to listen on. Port 0 picks a free one. Default: `127.0.0.1:8080`.
+    #[schemars(extend("pattern" = SOCKET_ADDRESS))]
     pub listen: SocketAddr,
     /// Largest body of a webhook. Default: `1MiB`.
     pub max_body: Size,
@@ -141,6 +148,7 @@ pub struct Server {
     /// Time in which the body of a request must have arrived. Default: `10s`.
     pub body_timeout: Span,
     /// Most connections at once; more wait to be accepted. Default: 512.
+    #[schemars(range(max = u32::MAX))]
     pub max_connections: usize,
 }
 
@@ -169,12 +177,15 @@ pub struct StoreConfig {
 #[serde(deny_unknown_fields, default)]
 pub struct WorkerConfig {
     /// Jobs that run at the same time. Default: 2.
+    #[schemars(range(max = u32::MAX))]
     pub count: usize,
     /// Jobs that run at the same time for one repository. Default: 1.
+    #[schemars(range(max = u32::MAX))]
     pub per_repository: usize,
     /// How long a worker that has died keeps its job before another takes it up. Default: `30s`.
     pub lease: Span,
     /// How often a job is tried when something outside (network, crash) stopped it. Default: 5.
+    #[schemars(range(max = u32::MAX))]
     pub max_runs: u32,
     /// Time for running jobs to end after SIGTERM; then they are handed back. Default: `20s`.
     pub shutdown_grace: Span,
@@ -277,6 +288,7 @@ pub struct GitConfig {
     /// Largest changed file that is published. Default: `5MiB`.
     pub max_file: Size,
     /// Most changed files that are published. Default: 100.
+    #[schemars(range(max = u32::MAX))]
     pub max_files: usize,
     /// Longest time of one transfer. Default: `10m`.
     pub transfer_timeout: Span,

@@ -62,11 +62,17 @@ const fn mebibytes(n: u64) -> Size {
 const SPAN_UNITS: [(&str, u64); 5] = [("ms", 1), ("s", 1_000), ("m", 60_000), ("h", 3_600_000), ("d", 86_400_000)];
 const SIZE_UNITS: [(&str, u64); 4] = [("B", 1), ("KiB", 1 << 10), ("MiB", 1 << 20), ("GiB", 1 << 30)];
 
+/// Most digits of a number; the schema has it too. With the largest unit it still fits into 64 bits.
+const MOST_DIGITS: usize = 10;
+
 /// Splits `12unit` and multiplies; `None` where the number, the unit or the product is not sound.
 fn with_unit(text: &str, units: &[(&str, u64)]) -> Option<u64> {
     let split = text.find(|c: char| !c.is_ascii_digit())?;
     let (number, unit) = text.split_at(split);
-    let factor = units.iter().find(|(name, _)| *name == unit.trim())?.1;
+    let factor = units.iter().find(|(name, _)| *name == unit)?.1;
+    if number.len() > MOST_DIGITS {
+        return None;
+    }
     number.parse::<u64>().ok()?.checked_mul(factor)
 }
 
@@ -82,7 +88,7 @@ impl FromStr for Span {
 
     fn from_str(text: &str) -> Result<Self, String> {
         with_unit(text, &SPAN_UNITS).map(|millis| Self(Duration::from_millis(millis))).ok_or_else(|| {
-            format!("`{text}` is not a time: write a whole number and a unit, such as \"30s\", \"10m\" or \"2h\"")
+            "is not a time: write a whole number and a unit, such as \"30s\", \"10m\" or \"2h\"".to_owned()
         })
     }
 }
@@ -92,7 +98,7 @@ impl FromStr for Size {
 
     fn from_str(text: &str) -> Result<Self, String> {
         with_unit(text, &SIZE_UNITS).map(Self).ok_or_else(|| {
-            format!("`{text}` is not a size: write a whole number and a unit, such as \"64KiB\", \"20MiB\" or \"5GiB\"")
+            "is not a size: write a whole number and a unit, such as \"64KiB\", \"20MiB\" or \"5GiB\"".to_owned()
         })
     }
 }
@@ -136,8 +142,8 @@ macro_rules! as_string {
     };
 }
 
-as_string!(Span, "^[0-9]+(ms|s|m|h|d)$");
-as_string!(Size, "^[0-9]+(B|KiB|MiB|GiB)$");
+as_string!(Span, "^[0-9]{1,10}(ms|s|m|h|d)$");
+as_string!(Size, "^[0-9]{1,10}(B|KiB|MiB|GiB)$");
 
 #[cfg(test)]
 mod tests {
@@ -160,7 +166,19 @@ mod tests {
 
     #[test]
     fn a_missing_unit_an_unknown_one_or_an_overflow_is_refused() {
-        for text in ["30", "", "m", "3 weeks", "99999999999999999999s", "18446744073709551615GiB", "-1s"] {
+        for text in [
+            "30",
+            "",
+            "m",
+            "3 weeks",
+            "30 s",
+            " 30s",
+            "30s ",
+            "10 MiB",
+            "99999999999999999999s",
+            "18446744073709551615GiB",
+            "-1s",
+        ] {
             assert!(text.parse::<Span>().is_err() && text.parse::<Size>().is_err(), "{text}");
         }
     }

@@ -61,7 +61,8 @@ pub(super) fn explained(key: &str, message: &str) -> Problem {
         return Problem::error(key, format!("`{key}` is out of range"), "write a smaller whole number");
     }
     let (what, remedy) = message.split_once(": ").unwrap_or((message, ""));
-    Problem::error(key, format!("`{key}`: {what}"), remedy)
+    let colon = if what.starts_with("is ") { "" } else { ":" };
+    Problem::error(key, format!("`{key}`{colon} {what}"), remedy)
 }
 
 fn parse<T: DeserializeOwned>(
@@ -129,7 +130,10 @@ impl Examination {
                     }
                 }
             }
-            DeValue::Integer(number) if u64::from_str_radix(number.as_str(), number.radix()).is_err() => {
+            DeValue::Integer(number)
+                if !u64::from_str_radix(number.as_str(), number.radix())
+                    .is_ok_and(|number| number <= shape.maximum()) =>
+            {
                 let what = format!("`{key}` is negative or too large");
                 self.add(value.span(), Problem::error(key, what, "write a whole number from 0"));
             }
@@ -171,6 +175,10 @@ fn wrong_kind(value: &DeValue<'_>, shape: Shape<'_>, key: &str) -> Problem {
 
 /// The key that was probably meant: one beside it, the same one of another section, or else what there is to choose from.
 fn known_instead(name: &str, shape: Shape<'_>, prefix: &str) -> String {
+    // By its letters it would be `git`.
+    if name == "github" && shape.key("forge").is_some() {
+        return "did you mean `forge`?".to_owned();
+    }
     if let Some(near) = nearest(name, shape.keys().map(|(key, _)| key)) {
         return format!("did you mean `{}`?", joined(prefix, near));
     }

@@ -86,7 +86,7 @@ fn load_in(
     flags: &[(&str, String)],
 ) -> Result<Loaded, ConfigError> {
     let named = path.or_else(|| env.get("PATCHWRIGHT_CONFIG").map(Path::new)).map(Path::to_owned);
-    let file = named.or_else(|| Some(here.join(DEFAULT_FILE)).filter(|file| file.exists()));
+    let file = named.or_else(|| Some(here.join(DEFAULT_FILE)).filter(|file| is_there(file)));
     let text = file.as_deref().map(read).transpose()?.unwrap_or_default();
     let name = file.as_deref().unwrap_or(Path::new(DEFAULT_FILE));
 
@@ -108,6 +108,11 @@ fn load_in(
     loaded.anchor_paths();
     loaded.take_conventional_secrets(env);
     Ok(loaded)
+}
+
+/// A link that leads nowhere is there, too: somebody meant something by it.
+fn is_there(file: &Path) -> bool {
+    fs::symlink_metadata(file).is_ok()
 }
 
 fn read(file: &Path) -> Result<String, ConfigError> {
@@ -169,6 +174,48 @@ fn anchor_secret(folder: &Path, reference: &mut SecretRef) {
 mod tests {
     use super::*;
 
+    /// Everything that is said of a configuration with this text, as an error or as a problem.
+    fn said(text: &str, env: &[(&str, &str)]) -> String {
+        let here = tempfile::tempdir().expect("a folder");
+        fs::write(here.path().join(DEFAULT_FILE), text).expect("written");
+        let env: Environment = env.iter().copied().collect();
+        match load_in(here.path(), None, &env, &[]) {
+            Err(error) => format!("{error} {error:?}"),
+            Ok(loaded) => {
+                let problems = [loaded.check(&[]), super::super::secret::read(&loaded.config, &env).1].concat();
+                problems.iter().map(Problem::to_string).collect()
+            }
+        }
+    }
+
+    #[test]
+    fn whatever_key_a_secret_was_pasted_for_it_is_not_repeated() {
+        const PASTED: &str = "ghp_pasted0secret0that0must0not0be0repeated";
+        let values = [PASTED, &format!("file:{PASTED}"), &format!("env:{PASTED}"), &format!("https://a:{PASTED}@b")];
+        let leaves = shape::config().leaves();
+        for (key, _) in &leaves {
+            let variable = overrides::variable(key);
+            for value in values {
+                for text in
+                    [format!("{key} = \"{value}\""), format!("{key} = [\"{value}\"]"), format!("{key} = {value}")]
+                {
+                    assert!(!said(&text, &[]).contains(PASTED), "{}", said(&text, &[]));
+                }
+                let said = said("", &[(variable.as_str(), value)]);
+                assert!(!said.contains(PASTED), "{said}");
+            }
+        }
+        let project = shape::config().key("project").and_then(shape::Shape::items).expect("projects are a list");
+        // The name of an agent is said: what there is instead could not be understood without it.
+        for (key, _) in project.keys().filter(|(key, _)| *key != "agent") {
+            for text in [format!("{key} = \"{PASTED}\""), format!("{key} = [\"{PASTED}\"]")] {
+                let rest = ["sentry = \"a\"", "repository = \"a/b\""].into_iter().filter(|line| !line.starts_with(key));
+                let text = format!("[[project]]\n{}\n{text}", rest.collect::<Vec<_>>().join("\n"));
+                assert!(!said(&text, &[]).contains(PASTED), "{}", said(&text, &[]));
+            }
+        }
+    }
+
     #[test]
     fn the_default_file_is_read_where_it_is_there_and_not_missed_where_it_is_not() {
         let here = tempfile::tempdir().expect("a folder");
@@ -179,5 +226,9 @@ mod tests {
         fs::write(here.path().join(DEFAULT_FILE), "worker.count = 7").expect("written");
         let with = load_in(here.path(), None, &env, &[]).expect("read");
         assert_eq!((with.config.worker.count, with.file), (7, Some(here.path().join(DEFAULT_FILE))));
+
+        fs::remove_file(here.path().join(DEFAULT_FILE)).expect("removed");
+        std::os::unix::fs::symlink("nowhere", here.path().join(DEFAULT_FILE)).expect("linked");
+        assert!(load_in(here.path(), None, &env, &[]).is_err(), "a link that leads nowhere is not passed over");
     }
 }

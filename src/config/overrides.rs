@@ -48,13 +48,14 @@ pub(super) fn all(env: &Environment, flags: &[(&str, String)]) -> (Vec<Override>
     let conventional = CONVENTIONAL.into_iter().filter_map(|(name, key)| Some((name.to_owned(), key, env.get(name)?)));
     let mut results: Vec<_> = conventional.map(|(name, key, text)| one(&leaves, name, key, text)).collect();
     for (name, text) in env.iter().filter(|(name, text)| is_setting(name, text)) {
-        let key = name.trim_start_matches(PREFIX).to_lowercase().replace("__", ".");
+        let key = name.strip_prefix(PREFIX).unwrap_or(name).to_lowercase().replace("__", ".");
         results.push(one(&leaves, name.to_owned(), &key, text));
     }
     for (key, text) in flags {
         results.push(one(&leaves, format!("flag `{key}`"), key, text));
     }
-    let (mut overrides, mut problems) = (Vec::new(), Vec::new());
+    let mut overrides = Vec::new();
+    let mut problems: Vec<Problem> = env.not_text().filter(|name| is_ours(name)).map(not_text).collect();
     for result in results {
         match result {
             Ok(one) => overrides.push(one),
@@ -67,6 +68,16 @@ pub(super) fn all(env: &Environment, flags: &[(&str, String)]) -> (Vec<Override>
 /// The name of the variable that sets a key.
 pub(super) fn variable(key: &str) -> String {
     format!("{PREFIX}{}", key.to_uppercase().replace('.', "__"))
+}
+
+/// Whether a setting or a secret of ours is taken from a variable of this name where nothing else is configured.
+fn is_ours(name: &str) -> bool {
+    let secret = ["SENTRY_AUTH_TOKEN", "SENTRY_WEBHOOK_SECRET", "GITHUB_TOKEN"].contains(&name);
+    secret || name.starts_with(PREFIX) || CONVENTIONAL.iter().any(|(known, _)| *known == name)
+}
+
+fn not_text(name: &str) -> Problem {
+    Problem::error("", format!("the variable {name} is not UTF-8 text"), "set it to text, or take it away")
 }
 
 fn is_setting(name: &str, text: &str) -> bool {
@@ -163,7 +174,7 @@ mod tests {
     fn every_key_has_a_variable_that_leads_back_to_it() {
         for (key, _) in shape::config().leaves() {
             let name = variable(&key);
-            assert_eq!(name.trim_start_matches(PREFIX).to_lowercase().replace("__", "."), key);
+            assert_eq!(name.strip_prefix(PREFIX).unwrap().to_lowercase().replace("__", "."), key);
             assert!(is_setting(&name, "x"), "{name}");
         }
     }

@@ -17,7 +17,7 @@ pub use resolve::{read, resolve};
 /// Where a secret is: `env:NAME` or `file:PATH`.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "String", into = "String")]
-#[schemars(with = "String", extend("pattern" = "^(env|file):.+$"))]
+#[schemars(with = "String", extend("pattern" = "^(env:[A-Za-z_][A-Za-z0-9_]*|file:[\\s\\S]+)$"))]
 pub enum SecretRef {
     /// In this variable of Patchwright's environment.
     Env(String),

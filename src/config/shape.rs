@@ -114,6 +114,11 @@ impl<'s> Shape<'s> {
         })
     }
 
+    /// The greatest whole number that is taken.
+    pub(super) fn maximum(self) -> u64 {
+        self.alternatives().find_map(|alternative| alternative.0.get("maximum")?.as_u64()).unwrap_or(u64::MAX)
+    }
+
     /// The words that are taken, where only certain words are.
     pub(super) fn choices(self) -> Vec<&'s str> {
         self.alternatives().filter_map(|alternative| alternative.0.get("const")?.as_str()).collect()

@@ -12,6 +12,7 @@ use secrecy::{ExposeSecret, SecretString};
 use super::{Secret, SecretRef, Secrets};
 use crate::config::environment::Environment;
 use crate::config::{Config, Problem};
+use crate::redact::Redactor;
 
 /// A shorter webhook secret can be guessed from one signed delivery. Sentry's own have 64 characters.
 const SHORTEST_WEBHOOK_SECRET: usize = 16;
@@ -77,7 +78,8 @@ fn shown(name: &str) -> &str {
 }
 
 fn from_file(key: &str, path: &Path, problems: &mut Vec<Problem>) -> Result<SecretString, Problem> {
-    let shown = path.display();
+    // A token that was pasted after `file:` is no path, but it is read as one.
+    let shown = Redactor::new(&[]).text(&path.display().to_string()).into_inner();
     let unreadable = |error: &io::Error| {
         let remedy = match error.kind() {
             io::ErrorKind::NotFound => {

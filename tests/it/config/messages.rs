@@ -9,6 +9,12 @@ const FILES: &[(&str, &str)] = &[
     ("\n\nworkr.count = 2\n", "3:1: unknown key `workr`; did you mean `worker`?"),
     ("[worker]\nlease = \"9s\"\n cout = 2\n", "3:2: unknown key `worker.cout`; did you mean `worker.count`?"),
     ("[server]\ndata_dir = \"x\"\n", "2:1: unknown key `server.data_dir`; `data_dir` belongs above the first section"),
+    ("[github]\ntoken = \"env:T\"\n", "1:2: unknown key `github`; did you mean `forge`?"),
+    (
+        "[worker]\nmax_runs = 4294967296\n",
+        "2:12: `worker.max_runs` is negative or too large; write a whole number from 0",
+    ),
+    ("data_dir = \" \"\n", "1:12: `data_dir`: the path of the folder is empty; write one"),
     ("listen = \"[::]:1\"\n", "1:1: unknown key `listen`; did you mean `server.listen`?"),
     (
         "[publish]\ncolour = 1\n",
@@ -35,7 +41,7 @@ const FILES: &[(&str, &str)] = &[
     ),
     (
         "[worker]\nlease = \"30\"\n",
-        "2:9: `worker.lease`: `30` is not a time; write a whole number and a unit, such as \"30s\", \"10m\" or \"2h\"",
+        "2:9: `worker.lease` is not a time; write a whole number and a unit, such as \"30s\", \"10m\" or \"2h\"",
     ),
     (
         "server.listen = \"localhost\"\n",
@@ -70,6 +76,7 @@ fn a_mistake_in_a_variable_or_flag_names_it() {
     for (name, value, message) in [
         ("PATCHWRIGHT_WORKR__COUNT", "2", "did you mean `PATCHWRIGHT_WORKER__COUNT`?"),
         ("PATCHWRIGHT_WORKER_COUNT", "2", "did you mean `PATCHWRIGHT_WORKER__COUNT`?"),
+        ("PATCHWRIGHT_PATCHWRIGHT_DATA_DIR", "x", "unknown key `patchwright_data_dir`"),
         ("PATCHWRIGHT_WORKER__COUNT", "two", "PATCHWRIGHT_WORKER__COUNT: `worker.count` is not a whole number"),
         ("PATCHWRIGHT_GIT__SIGN_OFF", "yes", "write `true` or `false`"),
         ("PATCHWRIGHT_SERVER__LISTEN", "8080", "`server.listen` is not an address"),
@@ -120,4 +127,17 @@ fn a_file_that_cannot_be_read_is_named_with_the_way_out() {
     let file = File::new("");
     fs::write(&file.path, [0xff, 0xfe]).expect("written");
     assert!(file.load().expect_err("not text").to_string().contains("UTF-8"));
+}
+
+#[test]
+fn a_variable_that_is_no_text_is_named_and_not_passed_over() {
+    use std::os::unix::ffi::OsStrExt as _;
+    let bytes = std::ffi::OsStr::from_bytes(b"\xff");
+    for name in ["PATCHWRIGHT_DATA_DIR", "GITHUB_TOKEN", "DATABASE_URL"] {
+        let env: Environment = [(name, bytes)].into_iter().collect();
+        let error = load(Some(&File::new("").path), &env, &[]).expect_err(name).to_string();
+        assert!(error.contains(&format!("the variable {name} is not UTF-8 text")), "{error}");
+    }
+    let env: Environment = [("LESS", bytes)].into_iter().collect();
+    assert!(load(Some(&File::new("").path), &env, &[]).is_ok(), "it is not ours");
 }

@@ -48,6 +48,75 @@ fn the_schema_in_docs_is_current() {
     );
 }
 
+/// Whether a value fits a part of the schema, by the words that our schema uses.
+fn fits(schema: &Value, part: &Value, value: &Value) -> bool {
+    let part = match part["$ref"].as_str() {
+        Some(address) => schema.pointer(address.trim_start_matches('#')).expect("an address in the schema"),
+        None => part,
+    };
+    if let Some(alternatives) = part["anyOf"].as_array().or_else(|| part["oneOf"].as_array()) {
+        return alternatives.iter().any(|part| fits(schema, part, value));
+    }
+    let kind = match value {
+        Value::String(_) => "string",
+        Value::Number(number) if number.is_f64() => "number",
+        Value::Number(_) => "integer",
+        Value::Bool(_) => "boolean",
+        Value::Array(_) => "array",
+        _ => "object",
+    };
+    let kinds = part["type"].as_array().cloned().unwrap_or_else(|| vec![part["type"].clone()]);
+    let pattern = part["pattern"].as_str().map(|pattern| regex::Regex::new(pattern).expect("a pattern"));
+    kinds.iter().any(|known| known.is_null() || known == kind)
+        && (part["const"].is_null() || part["const"] == *value)
+        && pattern.is_none_or(|pattern| value.as_str().is_none_or(|text| pattern.is_match(text)))
+        && part["minimum"].as_f64().is_none_or(|least| value.as_f64().is_none_or(|number| number >= least))
+        && part["maximum"].as_f64().is_none_or(|most| value.as_f64().is_none_or(|number| number <= most))
+        && value.as_array().into_iter().flatten().all(|element| fits(schema, &part["items"], element))
+}
+
+#[test]
+fn the_schema_and_the_program_take_the_same_values() {
+    let schema: Value = serde_json::from_str(&json_schema()).expect("JSON");
+    let cases = [
+        ("data_dir", "\"\" \" \" \"d\" 1"),
+        ("server.listen", "\"x\" \"localhost:80\" \"127.0.0.1:80\" \"127.0.0.1:99999\" \"1.2.3.256:1\" \"[::]:8080\""),
+        ("server.max_body", "\"10GB\" \"10 MiB\" \"1MiB\" \"99999999999GiB\" 5"),
+        ("server.max_connections", "0 4294967295 4294967296 -1 2.0 \"1\""),
+        ("worker.lease", "\"30s\" \"30 s\" \" 30s\" \"30s \" \"30\" \"18446744073709551615d\""),
+        ("worker.count", "2 -1 9223372036854775807 1e3"),
+        ("worker.max_runs", "4294967295 4294967296"),
+        ("worker.keep_workspaces", "true \"true\" 1"),
+        ("sentry.token", "\"env:A\" \"env:A-B\" \"env:1A\" \"file:\" \"file:x\" \"vault:x\""),
+        ("sentry.webhook_secrets", "[] [\"x\"] [\"env:A\",\"file:b\"] \"env:A\""),
+        ("forge.kind", "\"github\" \"GitHub\" \"directory\""),
+        ("git.max_files", "0 18446744073709551616"),
+        ("prompt.dir", "\"x\" 1"),
+        ("publish.labels", "[[]] [\"a\"] []"),
+        ("publish.without_drafts", "\"open_ready\" \"open-ready\""),
+    ];
+    for (key, values) in cases {
+        let part = key.split('.').fold(&schema, |part, name| {
+            let part = match part["$ref"].as_str() {
+                Some(address) => schema.pointer(address.trim_start_matches('#')).expect("an address in the schema"),
+                None => part,
+            };
+            &part["properties"][name]
+        });
+        // A space within quotes is part of a value.
+        let mut quoted = false;
+        let values = values.split(|c: char| {
+            quoted ^= c == '"';
+            c == ' ' && !quoted
+        });
+        for value in values {
+            let taken = File::new(&format!("{key} = {value}")).load().is_ok();
+            let fits = fits(&schema, part, &serde_json::from_str(value).expect("JSON"));
+            assert_eq!(taken, fits, "the program and the schema disagree on {key} = {value}");
+        }
+    }
+}
+
 #[test]
 fn the_example_as_it_stands_changes_nothing() {
     assert_eq!(File::new(EXAMPLE).load().expect("sound").config, Config::default());
@@ -121,6 +190,14 @@ fn the_reference_has_a_row_for_every_key_with_its_default() {
         }
     }
     assert!(rows > 60, "{rows} rows");
+}
+
+#[test]
+fn the_example_names_the_agents_that_are_built_in() {
+    let line = EXAMPLE.lines().find(|line| line.starts_with("#agent = ")).expect("a line for the agent");
+    for name in patchwright::agent::profile::names() {
+        assert!(line.contains(&name), "{name}");
+    }
 }
 
 #[test]
