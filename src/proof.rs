@@ -179,7 +179,11 @@ pub async fn run_tests(plan: &TestPlan, bench: &Bench<'_>) -> Result<TestRun, Ca
     {
         return Ok(not_run(plan, what));
     }
-    let report = match process::run_untrusted(&program(&plan.test, plan, bench), bench.terms).await {
+    let program = match program(&plan.test, plan, bench) {
+        Ok(program) => program,
+        Err(what) => return Ok(infrastructure(plan, what, "")),
+    };
+    let report = match process::run_untrusted(&program, bench.terms).await {
         Ok(report) => report,
         Err(error) => return Ok(not_run(plan, error.to_string())),
     };
@@ -217,7 +221,11 @@ pub struct Cancelled;
 /// # Errors
 /// When the run was cancelled.
 pub async fn prepare(setup: &CommandLine, plan: &TestPlan, bench: &Bench<'_>) -> Result<Option<String>, Cancelled> {
-    match process::run_untrusted(&program(setup, plan, bench), bench.terms).await {
+    let program = match program(setup, plan, bench) {
+        Ok(program) => program,
+        Err(what) => return Ok(Some(what)),
+    };
+    match process::run_untrusted(&program, bench.terms).await {
         Ok(report) => match report.ended {
             Ended::Exit(0) => Ok(None),
             Ended::Stopped(Stop::Cancelled) => Err(Cancelled),
@@ -234,13 +242,19 @@ pub async fn prepare(setup: &CommandLine, plan: &TestPlan, bench: &Bench<'_>) ->
     }
 }
 
-fn program(command: &CommandLine, plan: &TestPlan, bench: &Bench<'_>) -> Program {
-    Program {
-        argv: command.argv(),
-        dir: bench.checkout.join(&plan.path),
-        env: environment_for(plan, bench),
-        stdin: Vec::new(),
-    }
+/// The folder of a checkout in which setup and tests run; `None` where there is none, or where a link leads out of the
+/// checkout.
+#[must_use]
+pub fn folder_in(checkout: &Path, path: &Path) -> Option<PathBuf> {
+    let folder = checkout.join(path);
+    let inside = folder.canonicalize().ok()?.starts_with(checkout.canonicalize().ok()?);
+    (inside && folder.is_dir()).then_some(folder)
+}
+
+fn program(command: &CommandLine, plan: &TestPlan, bench: &Bench<'_>) -> Result<Program, String> {
+    let dir = folder_in(bench.checkout, &plan.path)
+        .ok_or_else(|| format!("`path` is {}, which is no folder inside the checkout", plan.path.display()))?;
+    Ok(Program { argv: command.argv(), dir, env: environment_for(plan, bench), stdin: Vec::new() })
 }
 
 fn environment_for(plan: &TestPlan, bench: &Bench<'_>) -> BTreeMap<String, String> {
@@ -275,6 +289,22 @@ mod tests {
 
     fn run(result: TestResult) -> TestRun {
         TestRun { command: "pytest".into(), result, took_ms: 1, tail: String::new() }
+    }
+
+    #[test]
+    fn tests_run_in_no_folder_to_which_a_link_leads_out_of_the_checkout() {
+        let outside = tempfile::tempdir().unwrap();
+        let checkout = outside.path().join("checkout");
+        std::fs::create_dir_all(checkout.join("part")).unwrap();
+        for (link, to) in
+            [("out", outside.path()), ("in", Path::new("part")), ("up", Path::new("..")), ("gone", Path::new("x"))]
+        {
+            std::os::unix::fs::symlink(to, checkout.join(link)).unwrap();
+        }
+        for (path, there) in [("", true), ("part", true), ("in", true), ("out", false), ("up", false), ("gone", false)]
+        {
+            assert_eq!(folder_in(&checkout, Path::new(path)), there.then(|| checkout.join(path)), "{path}");
+        }
     }
 
     #[test]

@@ -22,6 +22,7 @@ pub(super) fn plan_for(project: Option<&ProjectConfig>, checkout: &Path) -> Opti
     if let Some(test) = project.and_then(|project| project.test.clone()) {
         return Some(TestPlan { setup, test, path, pass_env });
     }
+    proof::folder_in(checkout, &path)?;
     let found = detect::detect(checkout, &path)?;
     Some(TestPlan { setup: setup.or(found.setup), test: found.test, path, pass_env })
 }

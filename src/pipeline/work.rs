@@ -3,7 +3,7 @@
 //! Invariant: the agent's change is a pinned commit in our mirror, and saved, before anything else is done with it; no
 //! later crash makes the agent run again.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::prepare::{Evidence, Ground, Site, short};
 use super::saved::Fix;
@@ -18,7 +18,7 @@ use crate::job::Stage;
 use crate::outcome::{Abstained, Outcome, last_words};
 use crate::process::{Ended, Stop};
 use crate::prompt::folder;
-use crate::proof::{TestPlan, TestRun, detect};
+use crate::proof::{self, TestPlan, TestRun, detect};
 use crate::workspace::Workspace;
 
 /// From the evidence to the agent's change.
@@ -32,7 +32,8 @@ pub(super) async fn fix(desk: &Desk, ground: &Ground, evidence: &Evidence) -> Re
     let workspace = workspace(desk, ground, evidence).await?;
 
     desk.journal.enter(Stage::Baseline).await?;
-    if let Some(path) = ground.project.path.as_deref().filter(|path| !workspace.repository().join(path).is_dir()) {
+    let is_missing = |path: &&Path| proof::folder_in(&workspace.repository(), path).is_none();
+    if let Some(path) = ground.project.path.as_deref().filter(is_missing) {
         return Err(Halt::broken(format!(
             "`path` of project `{}` is {}, and {} has no such folder at {}; correct it in [[project]] or in `.patchwright.toml`",
             ground.project.sentry,

@@ -55,6 +55,18 @@ async fn tests_of_a_monorepos_part_run_in_its_folder() {
 }
 
 #[tokio::test]
+async fn a_path_that_a_link_leads_out_of_the_checkout_is_refused() {
+    let mut service = Described::with_agent(FIXER).project("path = \"part\"").prepare().await;
+    let outside = tempfile::tempdir().unwrap();
+    let target = outside.path().to_str().unwrap().as_bytes();
+    service.repo.commit_entries("main", "A link", &[("part", 0o120_000, target), ("app.sh", 0o100_644, b"\n")]);
+    service.start().await;
+    let job = service.work("1").await;
+    let outcome = job.outcome.map(|outcome| outcome.to_string()).unwrap_or_default();
+    assert!(outcome.contains("`path` of project `web` is part, and acme/web has no such folder"), "{outcome}");
+}
+
+#[tokio::test]
 async fn what_the_setup_leaves_behind_is_not_published_and_is_there_for_the_tests() {
     let described = Described::with_agent(&format!("[ -e vendor/made ] || exit 1\n{FIXER}"))
         .without_test()
