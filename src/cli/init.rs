@@ -2,8 +2,8 @@
 //!
 //! Invariant: never overwrites a file unless told to.
 
-use std::io::Write;
-use std::path::PathBuf;
+use std::io::{self, ErrorKind, Write};
+use std::path::{Path, PathBuf};
 
 use super::CliError;
 use super::screen::{Screen, Tone};
@@ -32,22 +32,33 @@ pub fn run(args: &Args, screen: &mut Screen) -> Result<(), CliError> {
         return Ok(screen.raw(&config::schema::json_schema())?);
     }
     let shown = args.path.display();
-    let mut options = std::fs::OpenOptions::new();
-    options.write(true);
-    if args.force {
-        options.create(true).truncate(true)
-    } else {
-        options.create_new(true)
-    };
-    let mut file = options.open(&args.path).map_err(|error| {
-        if error.kind() == std::io::ErrorKind::AlreadyExists {
+    // In the repository the schema is with the documentation; here it is beside the file.
+    let text = config::EXAMPLE.replacen("./docs/patchwright.schema.json", "./patchwright.schema.json", 1);
+    write(&args.path, args.force, &text).map_err(|error| {
+        if error.kind() == ErrorKind::AlreadyExists {
             CliError::Usage(format!("{shown} is there already; use --force to replace it, or name another file"))
         } else {
             CliError::Usage(format!("cannot write {shown}: {error}"))
         }
     })?;
-    file.write_all(config::EXAMPLE.as_bytes())?;
     screen.line(Tone::Good, &format!("wrote {shown}"))?;
+    let schema = args.path.with_file_name("patchwright.schema.json");
+    match write(&schema, args.force, &config::schema::json_schema()) {
+        Ok(()) => screen.line(Tone::Good, &format!("wrote {}, for editors", schema.display()))?,
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+        Err(error) => screen.line(Tone::Warn, &format!("cannot write {}, for editors: {error}", schema.display()))?,
+    }
     screen.line(Tone::Plain, "Next: fill in [[project]], then run `patchwright doctor`.")?;
     Ok(())
+}
+
+fn write(path: &Path, force: bool, text: &str) -> io::Result<()> {
+    let mut options = std::fs::OpenOptions::new();
+    options.write(true);
+    if force {
+        options.create(true).truncate(true)
+    } else {
+        options.create_new(true)
+    };
+    options.open(path)?.write_all(text.as_bytes())
 }

@@ -1,13 +1,14 @@
 //! `patchwright prompt`: what an agent would be told, without telling it.
 //!
-//! Invariant: makes no job, starts no agent, runs no test and changes nothing outside.
+//! Invariant: makes no job, starts no agent, runs no test and changes nothing outside; standard output is the prompt alone.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use anyhow::Context as _;
 use tokio_util::sync::CancellationToken;
 
-use super::screen::{Screen, Tone};
+use super::screen::Screen;
 use super::{CliError, Start, run, setup};
 use crate::clock;
 use crate::pipeline::journal::Journal;
@@ -30,8 +31,12 @@ pub struct Args {
 /// Where the issue, its project or its repository cannot be had.
 pub async fn run(start: &Start, args: Args, screen: &mut Screen) -> Result<(), CliError> {
     let (config, secrets) = setup::checked(start)?;
-    let seams = setup::seams(start, config, secrets).await?;
-    let asked = run::asked(&seams, &args.issue).await?;
+    let wanted = run::wanted(&config, &secrets, &args.issue)?;
+    // Without a job there is nothing to keep: the store goes with this command.
+    let folder = tempfile::tempdir()?;
+    let store = setup::open_store(&folder.path().join("patchwright.db")).await?;
+    let seams = setup::seams_on(Arc::new(store), start, config, secrets)?;
+    let asked = run::asked(&seams, wanted).await?;
     let project = run::project_of(&seams, &asked.alert)?.clone();
     let delivery = asked.payload.map(|payload| Delivery {
         id: 0,
@@ -43,7 +48,7 @@ pub async fn run(start: &Start, args: Args, screen: &mut Screen) -> Result<(), C
         job: None,
     });
     let deliveries: Vec<Delivery> = delivery.into_iter().collect();
-    let journal = Journal::silent(std::sync::Arc::clone(&seams.redactor));
+    let journal = Journal::silent(Arc::clone(&seams.redactor));
     let cancel = CancellationToken::new();
     let shown =
         preview::preview(&seams, &asked.alert, &deliveries, &project, &journal, &cancel, args.context.as_deref());
@@ -51,7 +56,7 @@ pub async fn run(start: &Start, args: Args, screen: &mut Screen) -> Result<(), C
     screen.raw(prompt.as_str())?;
     if let Some(folder) = &args.context {
         let full = folder.canonicalize().context("the context folder was just written")?;
-        screen.line(Tone::Dim, &format!("\n(context folder: {})", full.display()))?;
+        screen.aside(&format!("context folder: {}", full.display()));
     }
     Ok(())
 }

@@ -15,7 +15,8 @@ use super::serve::{StopSignals, Wish};
 use super::{CliError, Start, live, setup};
 use crate::alert::{Alert, Reason};
 use crate::clock;
-use crate::config::ProjectConfig;
+use crate::config::secret::Secrets;
+use crate::config::{Config, ProjectConfig};
 use crate::job::{Job, JobId, Lease};
 use crate::outcome::Outcome;
 use crate::pipeline::Seams;
@@ -47,12 +48,21 @@ pub struct Asked {
     pub payload: Option<Value>,
 }
 
-/// Finds out which issue a person means.
+/// Which issue a person means, as far as this machine knows.
+#[derive(Debug)]
+pub enum Wanted {
+    /// It was given with its payload.
+    Given(Box<Asked>),
+    /// Sentry knows it.
+    AtSentry(Reference),
+}
+
+/// Reads what a person typed. Nothing is opened, made or sent for it.
 ///
 /// # Errors
-/// Where the text means nothing, or Sentry does not know the issue.
-pub async fn asked(seams: &Seams, text: &str) -> Result<Asked, CliError> {
-    let config = &seams.config.sentry;
+/// Where the text means nothing, or the file that it names is no payload.
+pub fn wanted(config: &Config, secrets: &Secrets, text: &str) -> Result<Wanted, CliError> {
+    let config = &config.sentry;
     let reference = locate::parse(text, config.org.as_deref()).map_err(|error| CliError::Usage(error.to_string()))?;
     if let Reference::Payload(path) = &reference {
         let shown = path.display();
@@ -65,17 +75,30 @@ pub async fn asked(seams: &Seams, text: &str) -> Result<Asked, CliError> {
         };
         alert.reason = Reason::Requested;
         let payload = serde_json::from_slice(&body).with_context(|| format!("{shown} is not JSON"))?;
-        return Ok(Asked { alert, payload: Some(payload) });
+        return Ok(Wanted::Given(Box::new(Asked { alert, payload: Some(payload) })));
     }
-    if !seams.sentry.has_token() {
+    if secrets.sentry_token.is_none() {
         return Err(CliError::Usage(
             "an issue by its address or short id is looked up at Sentry: set SENTRY_AUTH_TOKEN, or give a file with the \
              webhook's payload"
                 .to_owned(),
         ));
     }
-    let alert = seams.sentry.alert_for(&reference).await.context("Sentry was asked for the issue")?;
-    Ok(Asked { alert, payload: None })
+    Ok(Wanted::AtSentry(reference))
+}
+
+/// Asks Sentry where that is needed.
+///
+/// # Errors
+/// Where Sentry does not know the issue.
+pub async fn asked(seams: &Seams, wanted: Wanted) -> Result<Asked, CliError> {
+    match wanted {
+        Wanted::Given(asked) => Ok(*asked),
+        Wanted::AtSentry(reference) => {
+            let alert = seams.sentry.alert_for(&reference).await.context("Sentry was asked for the issue")?;
+            Ok(Asked { alert, payload: None })
+        }
+    }
 }
 
 /// The project of an alert, for a person who asked for it.
@@ -96,8 +119,9 @@ pub async fn run(start: &Start, args: Args, screen: &mut Screen) -> Result<(), C
         crate::agent::profile::named(&config, agent).map_err(CliError::Usage)?;
         config.projects.iter_mut().for_each(|project| project.agent = Some(agent.clone()));
     }
+    let wanted = wanted(&config, &secrets, &args.issue)?;
     let seams = setup::seams(start, config, secrets).await?;
-    let asked = asked(&seams, &args.issue).await?;
+    let asked = asked(&seams, wanted).await?;
     let project = project_of(&seams, &asked.alert)?;
     let job = enqueue(&seams, &asked, &project.repository).await?;
     screen.line(Tone::Plain, &format!("job {job}"))?;

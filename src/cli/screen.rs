@@ -64,6 +64,12 @@ impl Screen {
         out.flush()
     }
 
+    /// Writes a line to standard error, beside a result that may go into a file.
+    pub fn aside(&mut self, text: &str) {
+        // Where standard error is closed, nobody is left to tell.
+        let _ = writeln!(io::stderr().lock(), "{}", visible_block(text));
+    }
+
     /// Writes an error to standard error; the exit code is 1.
     pub fn error(&mut self, text: &str) -> ExitCode {
         // Where standard error is closed, nobody is left to tell.

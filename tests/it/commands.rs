@@ -32,13 +32,17 @@ async fn init_writes_the_example_once_and_replaces_it_only_when_forced() {
     let (code, out, _) = seen(&service.run(&["init", "new.toml"]).await);
     assert!(code == 0 && out.starts_with("wrote new.toml") && out.contains("patchwright doctor"), "{out}");
     let file = service.folder().join("new.toml");
-    assert_eq!(std::fs::read_to_string(&file).unwrap(), patchwright::config::EXAMPLE);
+    let example = patchwright::config::EXAMPLE.replacen("./docs/", "./", 1);
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), example);
+    let schema = service.folder().join("patchwright.schema.json");
+    assert_eq!(std::fs::read_to_string(&schema).unwrap(), patchwright::config::schema::json_schema());
+    assert!(example.starts_with("#:schema ./patchwright.schema.json\n"), "it names the schema beside it");
     std::fs::write(&file, "# mine").unwrap();
     let (code, _, error) = seen(&service.run(&["init", "new.toml"]).await);
     assert!(code == 2 && error.contains("new.toml is there already; use --force"), "{code} {error}");
     assert_eq!(std::fs::read_to_string(&file).unwrap(), "# mine");
     assert_eq!(seen(&service.run(&["init", "new.toml", "--force"]).await).0, 0);
-    assert_eq!(std::fs::read_to_string(&file).unwrap(), patchwright::config::EXAMPLE);
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), example);
 }
 
 #[tokio::test]
@@ -55,9 +59,40 @@ async fn prompt_prints_the_prompt_and_starts_no_agent_and_no_job() {
     assert_eq!(code, 0, "{error}");
     assert!(out.contains("DivisionByZero") && out.contains("app.sh") && out.contains("sh tests/run.sh"), "{out}");
     assert!(service.folder().join("ctx/INDEX.md").exists() && !service.folder().join("data/ran").exists());
-    let (code, out, _) = seen(&service.run(&["jobs", "list"]).await);
-    assert_eq!((code, out.as_str()), (0, "no jobs yet\n"));
+    assert!(error.contains("context folder: ") && !out.contains("context folder: "), "{out}");
+    assert!(!error.contains("webhook_secrets"), "{error}");
+    assert!(!service.database().exists(), "there is no job to keep");
     patchwright::prompt::folder::make_removable(&service.folder().join("ctx")).unwrap();
+}
+
+#[tokio::test]
+async fn prompt_names_the_folders_of_a_run_in_full() {
+    let service = with_payload(Described::with_agent("exit 1").environment("PATCHWRIGHT_DATA_DIR", "here")).await;
+    let (code, out, error) = seen(&service.run(&["prompt", "alert.json"]).await);
+    let work = service.folder().canonicalize().unwrap().join("here/work/");
+    assert!(code == 0 && out.contains(work.to_str().unwrap()), "{error}{out}");
+}
+
+#[tokio::test]
+async fn a_mistake_in_what_is_asked_for_makes_nothing() {
+    let service = Described::with_agent("exit 1").prepare().await;
+    std::fs::write(service.folder().join("bad.json"), "{\"data\": 1}").unwrap();
+    for reference in ["not an issue", "absent.json", "bad.json", "WEB-1F"] {
+        for command in ["prompt", "run"] {
+            let (code, _, error) = seen(&service.run(&[command, reference]).await);
+            assert_eq!(code, 2, "{error}");
+        }
+    }
+    assert!(!service.folder().join("data").exists());
+}
+
+#[tokio::test]
+async fn a_database_that_cannot_be_opened_is_told_once_with_the_way_out() {
+    let service = with_payload(Described::with_agent("exit 1")).await;
+    std::fs::create_dir_all(service.database()).unwrap();
+    let (code, _, error) = seen(&service.run(&["run", "alert.json"]).await);
+    assert!(code == 1 && error.contains("set `store.url` to another file"), "{code} {error}");
+    assert_eq!(error.matches("unable to open database file").count(), 1, "{error}");
 }
 
 #[tokio::test]

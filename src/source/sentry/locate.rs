@@ -55,12 +55,15 @@ pub fn parse(text: &str, default_org: Option<&str>) -> Result<Reference, Referen
     if text.starts_with("https://") || text.starts_with("http://") {
         return from_address(text, org).map_err(error);
     }
-    if Path::new(text).extension().is_some_and(|extension| extension == "json") {
-        let is_file = Path::new(text).is_file();
-        return if is_file { Ok(Reference::Payload(text.into())) } else { Err(error("there is no such file")) };
-    }
     if is_number(text) {
         return Ok(Reference::Issue { base: None, org, issue: text.to_owned(), event: None });
+    }
+    let path = Path::new(text);
+    if path.is_file() {
+        return Ok(Reference::Payload(text.into()));
+    }
+    if text.contains('/') || path.extension().is_some_and(|extension| extension == "json") {
+        return Err(error("there is no such file"));
     }
     if is_short_id(text) {
         return Ok(Reference::ShortId { org, short_id: text.to_ascii_uppercase() });
@@ -185,12 +188,16 @@ mod tests {
     }
 
     #[test]
-    fn a_json_file_is_a_payload_and_must_exist() {
-        let file = tempfile::Builder::new().suffix(".json").tempfile().unwrap();
-        let path = file.path().to_str().unwrap();
-        assert_eq!(parse(path, None), Ok(Reference::Payload(path.into())));
-        let error = parse("no-such-file.json", None).unwrap_err().to_string();
-        assert!(error.contains("there is no such file"), "{error}");
+    fn a_file_is_a_payload_and_must_exist() {
+        for suffix in [".json", ".payload", ""] {
+            let file = tempfile::Builder::new().suffix(suffix).tempfile().unwrap();
+            let path = file.path().to_str().unwrap();
+            assert_eq!(parse(path, None), Ok(Reference::Payload(path.into())));
+        }
+        for path in ["no-such-file.json", "no/such/file"] {
+            let error = parse(path, None).unwrap_err().to_string();
+            assert!(error.contains("there is no such file"), "{error}");
+        }
     }
 
     #[test]

@@ -23,7 +23,7 @@ fn names(folder: &Path) -> Vec<String> {
 
 #[tokio::test]
 async fn the_password_of_another_database_is_neither_shown_nor_part_of_a_files_name() {
-    let commands: [&[&str]; 9] = [
+    let commands: [&[&str]; 8] = [
         &["jobs", "list"],
         &["jobs", "show", "1"],
         &["jobs", "cancel", "1"],
@@ -31,7 +31,6 @@ async fn the_password_of_another_database_is_neither_shown_nor_part_of_a_files_n
         &["doctor", "--offline"],
         &["prompt", "alert.json"],
         &["run", "alert.json"],
-        &["demo", "--dir", "demo"],
         &["serve"],
     ];
     for url in [
