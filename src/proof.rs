@@ -181,7 +181,7 @@ pub async fn run_tests(plan: &TestPlan, bench: &Bench<'_>) -> Result<TestRun, Ca
     }
     let program = match program(&plan.test, plan, bench) {
         Ok(program) => program,
-        Err(what) => return Ok(infrastructure(plan, what, "")),
+        Err(what) => return Ok(not_run(plan, what)),
     };
     let report = match process::run_untrusted(&program, bench.terms).await {
         Ok(report) => report,

@@ -139,14 +139,7 @@ pub async fn run_claimed(
     run_under(seams, job, lease, &stop, &Live::default(), asked).await;
 }
 
-async fn run_under(
-    seams: &Arc<Seams>,
-    job: Job,
-    lease: Lease,
-    stop: &Stop,
-    live: &Live,
-    asked: &CancellationToken,
-) {
+async fn run_under(seams: &Arc<Seams>, job: Job, lease: Lease, stop: &Stop, live: &Live, asked: &CancellationToken) {
     let number = lease.job.0;
     tracing::info!(job = number, run = job.runs, issue = %job.alert.issue_name().escape_debug(), "run begins");
     let (cancel, stopping) = (stop.now.child_token(), stop.asked.clone());

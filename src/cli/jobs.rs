@@ -8,6 +8,7 @@ use clap::Subcommand;
 
 use super::screen::{Screen, Tone, visible, visible_block, visible_json};
 use super::{CliError, Start, live, setup};
+use crate::config::Config;
 use crate::job::{Job, JobId, State};
 use crate::store::{JobFilter, Store, StoreError};
 
@@ -65,13 +66,13 @@ enum Command {
 pub async fn run(start: &Start, args: Args, screen: &mut Screen) -> Result<(), CliError> {
     let loaded = setup::config(start)?;
     let store = setup::existing_store(&loaded).await?;
-    let done = carry_out(args.command, &*store, screen).await;
+    let done = carry_out(args.command, &loaded.config, &*store, screen).await;
     // The database's companions go with its last user.
     store.close().await;
     done
 }
 
-async fn carry_out(command: Command, store: &dyn Store, screen: &mut Screen) -> Result<(), CliError> {
+async fn carry_out(command: Command, config: &Config, store: &dyn Store, screen: &mut Screen) -> Result<(), CliError> {
     match command {
         Command::List { state, limit, json } => list(store, JobFilter { state, limit }, json, screen).await,
         Command::Show { job, follow, json } => show(store, job, follow, json, screen).await,
@@ -81,7 +82,7 @@ async fn carry_out(command: Command, store: &dyn Store, screen: &mut Screen) -> 
                 _ => format!(
                     "job {job} is told to stop; its worker ends it within seconds. If that worker has died, cancel the job \
                      again in {}",
-                    loaded.config.worker.lease
+                    config.worker.lease
                 ),
             };
             Ok(screen.line(Tone::Plain, &text)?)
