@@ -1,10 +1,11 @@
 //! How the store writes: whole transactions that outlive a caller who goes away.
 //!
-//! Invariant: a write under a lease is checked against that lease in the same transaction, so no claim fits in between.
+//! Invariant: a write under a lease is checked against that lease in the same transaction, so no claim fits in between; a
+//! write that failed leaves no connection behind that the next one could stumble over.
 
 use std::pin::Pin;
 
-use sqlx::{Row, SqliteConnection};
+use sqlx::{Connection, Row, SqliteConnection};
 
 use super::SqliteStore;
 use super::rows;
@@ -34,11 +35,14 @@ impl SqliteStore {
     {
         let writer = self.writer.clone();
         let task = tokio::spawn(async move {
-            // A deferred transaction that reads before it writes fails with SQLITE_BUSY at once, whatever busy_timeout says.
-            let mut transaction = writer.begin_with("BEGIN IMMEDIATE").await?;
-            let result = work(&mut transaction).await?;
-            transaction.commit().await?;
-            Ok(result)
+            let mut connection = writer.acquire().await?;
+            let result = transact(&mut connection, work).await;
+            if result.is_err() {
+                // On a full or failing disk SQLite rolls back by itself. sqlx does not hear of it: it takes the transaction
+                // to be open for ever, and no other could begin on this connection.
+                connection.close_on_drop();
+            }
+            result
         });
         task.await.unwrap_or_else(|stopped| Err(StoreError::Unavailable(Box::new(stopped))))
     }
@@ -58,6 +62,18 @@ impl SqliteStore {
         })
         .await
     }
+}
+
+/// One transaction on a connection that has none open. After an error the connection is not to be used again.
+async fn transact<T, W>(connection: &mut SqliteConnection, work: W) -> Result<T, StoreError>
+where
+    W: for<'t> FnOnce(&'t mut SqliteConnection) -> Work<'t, T>,
+{
+    // A deferred transaction that reads before it writes fails with SQLITE_BUSY at once, whatever busy_timeout says.
+    let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
+    let result = work(&mut transaction).await?;
+    transaction.commit().await?;
+    Ok(result)
 }
 
 /// Writes to the database, for nothing else shows that it can be written to.
@@ -92,4 +108,30 @@ async fn held(connection: &mut SqliteConnection, lease: &Lease) -> Result<Held, 
     .await?
     .ok_or(StoreError::LeaseLost(lease.job))?;
     Ok(Held { stage: rows::stage_or_first(&row)?, cancel_requested: row.try_get("cancel_requested")? })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_database_that_was_full_takes_the_next_write() {
+        let home = tempfile::tempdir().unwrap();
+        let store = SqliteStore::open(&home.path().join("patchwright.db")).await.unwrap();
+        // Stands in for a full disk: no page may be added from now on, by this connection.
+        let pages: i64 = sqlx::query_scalar("PRAGMA page_count").fetch_one(&store.writer).await.unwrap();
+        sqlx::query(sqlx::AssertSqlSafe(format!("PRAGMA max_page_count = {pages}")))
+            .execute(&store.writer)
+            .await
+            .unwrap();
+        let grown = store.write(|connection| {
+            Box::pin(async move {
+                sqlx::query("CREATE TABLE bulk AS SELECT zeroblob(1000000) AS bytes").execute(connection).await?;
+                Ok(())
+            })
+        });
+        let full = grown.await.unwrap_err();
+        assert!(full.to_string().contains("make room"), "{full}");
+        check(&store).await.unwrap();
+    }
 }
