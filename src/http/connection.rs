@@ -1,6 +1,7 @@
-//! Serves connections: a bounded number, each held to the time in which a request's head must have arrived.
+//! Serves connections: a bounded number, each for one request whose head must have arrived in time.
 //!
-//! Invariant: after shutdown begins no connection is accepted, and [`run`] returns within [`GRACE`] whatever clients do.
+//! Invariant: a client decides neither how long it keeps its place nor whether a request that arrived whole is worked on;
+//! after shutdown begins no connection is accepted, and [`run`] returns within [`GRACE`] whatever clients do.
 //!
 //! `axum::serve` has no time-out for a request's head, so that a few hundred half-sent requests would hold their sockets
 //! for ever. hyper has one, which works only with a timer.
@@ -13,6 +14,7 @@ use axum::Router;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use tokio::io::AsyncReadExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
@@ -26,8 +28,11 @@ pub const GRACE: Duration = Duration::from_secs(10);
 /// Pause after an accept that failed, which mostly means that no file descriptor was left.
 const BREATH: Duration = Duration::from_millis(100);
 
-/// Most bytes of a request's head.
-const LARGEST_HEAD: usize = 32 << 10;
+/// Most bytes of a request's head, and of what is read ahead of its body.
+const READ_AHEAD: usize = 32 << 10;
+
+/// How much of a request that was answered before its end is still read, and for how long.
+const LEFTOVER: (u64, Duration) = (4 << 20, Duration::from_secs(1));
 
 /// Serves until `shutdown`, then lets open requests end within [`GRACE`] and cuts off the rest.
 /// Accepts that fail are logged and tried again.
@@ -60,24 +65,39 @@ pub async fn run(listener: TcpListener, router: Router, settings: &Server, shutd
     }
 }
 
-async fn serve(stream: TcpStream, router: Router, header_timeout: Duration, shutdown: CancellationToken) {
+async fn serve(mut stream: TcpStream, router: Router, header_timeout: Duration, shutdown: CancellationToken) {
     // Answers are small and whole; waiting to fill a packet would only delay them.
     _ = stream.set_nodelay(true);
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(header_timeout)
-        .max_buf_size(LARGEST_HEAD)
-        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
-    let mut connection = pin!(connection);
-    let result = match shutdown.run_until_cancelled(connection.as_mut()).await {
-        Some(result) => result,
-        None => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
+        .max_buf_size(READ_AHEAD)
+        // Who has sent the whole request may close its side or be gone: the request counts all the same.
+        .half_close(true)
+        // One request each: a client that sends many and reads no answer would keep its place for as long as it likes.
+        .keep_alive(false)
+        .serve_connection(TokioIo::new(&mut stream), TowerToHyperService::new(router));
+    let result = {
+        let mut connection = pin!(connection);
+        match shutdown.run_until_cancelled(connection.as_mut()).await {
+            Some(result) => result,
+            None => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
         }
     };
-    if let Err(error) = result {
+    match result {
+        Ok(()) => discard_leftover(&mut stream).await,
         // Clients that hang up or send no HTTP: everyday noise.
-        tracing::debug!(%error, "a connection ended early");
+        Err(error) => tracing::debug!(%error, "a connection ended early"),
     }
+}
+
+/// Reads what a client still sends after its answer. A socket that is closed with unread bytes resets the connection, and
+/// many clients then drop the answer unread.
+async fn discard_leftover(stream: &mut TcpStream) {
+    let (most, patience) = LEFTOVER;
+    let mut leftover = stream.take(most);
+    _ = tokio::time::timeout(patience, tokio::io::copy(&mut leftover, &mut tokio::io::sink())).await;
 }

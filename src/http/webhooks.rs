@@ -12,7 +12,8 @@ use axum::response::{IntoResponse, Response};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde::Serialize;
 
-use super::{App, Problem, Then};
+use super::App;
+use super::problem::Problem;
 use crate::config::{Config, Server};
 use crate::job::JobId;
 use crate::outcome::Outcome;
@@ -46,7 +47,7 @@ pub(super) async fn sentry(State(app): State<App>, request: Request) -> Result<R
     check_type(&head.headers)?;
     let signature = only(&head.headers, signature::HEADER)?.map(|value| value.as_bytes().to_vec());
     if signature.is_none() {
-        return Err(unauthorized(signature::SignatureError::Missing).then(Then::Reconnect));
+        return Err(unauthorized(signature::SignatureError::Missing));
     }
     let body = read_body(body, limit, &app.config.server).await?;
     let delivery = signature::verify(&app.webhook_secrets, signature.as_deref(), body).map_err(unauthorized)?;
@@ -73,7 +74,7 @@ fn check_type(headers: &HeaderMap) -> Result<(), Problem> {
         .is_some_and(|media_type| media_type.trim().eq_ignore_ascii_case("application/json"));
     if !media_type || headers.contains_key(header::CONTENT_ENCODING) {
         let error = "send the body as application/json, not encoded";
-        return Err(refused(StatusCode::UNSUPPORTED_MEDIA_TYPE, error).then(Then::Reconnect));
+        return Err(refused(StatusCode::UNSUPPORTED_MEDIA_TYPE, error));
     }
     Ok(())
 }
@@ -83,7 +84,7 @@ fn only<'a>(headers: &'a HeaderMap, name: &str) -> Result<Option<&'a axum::http:
     let mut values = headers.get_all(name).iter();
     match (values.next(), values.next()) {
         (value, None) => Ok(value),
-        _ => Err(refused(StatusCode::BAD_REQUEST, format!("more than one {name} header")).then(Then::Reconnect)),
+        _ => Err(refused(StatusCode::BAD_REQUEST, format!("more than one {name} header"))),
     }
 }
 
@@ -91,12 +92,10 @@ async fn read_body(body: axum::body::Body, limit: usize, settings: &Server) -> R
     match tokio::time::timeout(settings.body_timeout.0, Limited::new(body, limit).collect()).await {
         Ok(Ok(whole)) => Ok(whole.to_bytes().into()),
         Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large(limit)),
-        Ok(Err(error)) => {
-            Err(Problem::new(StatusCode::BAD_REQUEST, "the body ended early").because(error).then(Then::Reconnect))
-        }
+        Ok(Err(error)) => Err(Problem::stranger(StatusCode::BAD_REQUEST, "the body ended early", error)),
         Err(_) => {
             let error = format!("the body did not arrive within {}", settings.body_timeout);
-            Err(refused(StatusCode::REQUEST_TIMEOUT, error).then(Then::Reconnect))
+            Err(refused(StatusCode::REQUEST_TIMEOUT, error))
         }
     }
 }
@@ -111,17 +110,14 @@ fn resource(headers: &HeaderMap) -> Result<String, Problem> {
         .and_then(|value| value.to_str().ok())
         .filter(word)
         .map(ToOwned::to_owned)
-        .ok_or_else(|| {
-            let error = format!("the {} header is missing or not a word", webhook::RESOURCE_HEADER);
-            refused(StatusCode::BAD_REQUEST, error)
-        })
+        .ok_or_else(|| Problem::unusable(format!("the {} header is missing or not a word", webhook::RESOURCE_HEADER)))
 }
 
 /// What shall become of the delivery.
 fn intent(config: &Config, resource: &str, delivery: &RawDelivery) -> Result<Intent, Problem> {
     let sentry = &config.sentry;
     let meaning = webhook::read(resource, &delivery.0, sentry.org.as_deref(), sentry.start_on_error)
-        .map_err(|error| refused(StatusCode::BAD_REQUEST, error.to_string()))?;
+        .map_err(|error| Problem::unusable(error.to_string()))?;
     Ok(match meaning {
         Meaning::Close(why) => Intent::Close(Outcome::Ignored { why }),
         Meaning::Work(alert) => match triage::admit(config, &alert) {
@@ -172,22 +168,21 @@ fn receipt(accepted: &Accepted) -> Response {
     (status, Json(Receipt { delivery: accepted.delivery, outcome, job, message })).into_response()
 }
 
-/// A refusal whose reason is safe for both the sender and the log: Sentry does not send again, so an operator has to see it.
+/// A refusal of bytes that nobody has verified, with a reason that holds nothing of them.
 fn refused(status: StatusCode, error: impl Into<String>) -> Problem {
     let error = error.into();
-    Problem::new(status, error.clone()).because(error)
+    Problem::stranger(status, error.clone(), error)
 }
 
 /// Every failed check of the signature gets this one answer.
 fn unauthorized(cause: signature::SignatureError) -> Problem {
-    Problem::new(StatusCode::UNAUTHORIZED, "not signed with an active secret").because(cause)
+    Problem::stranger(StatusCode::UNAUTHORIZED, "not signed with an active secret", cause)
 }
 
 fn too_large(limit: usize) -> Problem {
-    refused(StatusCode::PAYLOAD_TOO_LARGE, format!("the body is larger than {limit} bytes")).then(Then::Reconnect)
+    refused(StatusCode::PAYLOAD_TOO_LARGE, format!("the body is larger than {limit} bytes"))
 }
 
 fn unavailable(cause: impl std::fmt::Display) -> Problem {
-    let error = "the delivery could not be stored: send it again later";
-    Problem::new(StatusCode::SERVICE_UNAVAILABLE, error).because(cause).then(Then::Retry)
+    Problem::ours("the delivery could not be stored: send it again later", cause)
 }

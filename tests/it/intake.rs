@@ -8,5 +8,6 @@
     reason = "clippy.toml allows them in tests; these are the helpers of tests"
 )]
 
+mod clients;
 pub(crate) mod server;
 mod webhooks;
