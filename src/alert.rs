@@ -67,6 +67,32 @@ pub struct Alert {
 }
 
 impl Alert {
+    /// This alert of a job that waits or runs, completed by another one for the same issue: what an event says of itself is
+    /// taken as a whole, and a regression stays one.
+    #[must_use]
+    pub fn joined_by(mut self, other: &Self) -> Self {
+        if self.event_id.is_none() {
+            self.event_id.clone_from(&other.event_id);
+            self.environment = self.environment.or_else(|| other.environment.clone());
+            self.release = self.release.or_else(|| other.release.clone());
+        }
+        self.level = self.level.or_else(|| other.level.clone());
+        self.short_id = self.short_id.or_else(|| other.short_id.clone());
+        self.web_url = self.web_url.or_else(|| other.web_url.clone());
+        if other.reason == Reason::Regressed && self.reason != Reason::Requested {
+            self.reason = Reason::Regressed;
+        }
+        self
+    }
+
+    /// The alert that wakes a job which has ended for this one without work: a regression that nobody worked on stays
+    /// the reason, unless a person asks.
+    #[must_use]
+    pub fn followed_by(self, newer: &Self) -> Self {
+        let regressed = self.reason == Reason::Regressed && newer.reason != Reason::Requested;
+        Self { reason: if regressed { Reason::Regressed } else { newer.reason }, ..newer.clone() }
+    }
+
     /// The name by which people know the issue: the short id, else `#` and the source's id.
     #[must_use]
     pub fn issue_name(&self) -> String {

@@ -6,6 +6,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::alert::Alert;
 use crate::job::{JobId, Stage};
 
 /// How a delivery or a job ended.
@@ -97,6 +98,19 @@ pub enum Ignored {
     },
 }
 
+impl Ignored {
+    /// Whether this is still true of the job's alert, which may have learnt more since.
+    #[must_use]
+    pub fn holds_for(&self, alert: &Alert) -> bool {
+        let is_or_unknown = |known: &Option<String>, judged: &str| known.as_ref().is_none_or(|known| known == judged);
+        match self {
+            Self::Environment { environment } => is_or_unknown(&alert.environment, environment),
+            Self::Level { level } => is_or_unknown(&alert.level, level),
+            _ => true,
+        }
+    }
+}
+
 /// Why work ended without a pull request.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(tag = "why", rename_all = "snake_case")]
@@ -182,7 +196,11 @@ impl fmt::Display for Outcome {
                 }
                 Ok(())
             }
-            Self::Attached { job } => write!(f, "attached to job {job}, which works or worked on the same issue"),
+            Self::Attached { job } => write!(
+                f,
+                "attached to job {job}, which works or worked on the same issue; a regression is new work, but only Sentry's \
+                 `issue` webhook and activity alerts say that it is one"
+            ),
             Self::Ignored { why } => write!(f, "ignored: {why}"),
             Self::Abstained { why } => write!(f, "no pull request: {why}"),
             Self::Cancelled => f.write_str("cancelled by a person"),

@@ -79,7 +79,7 @@ pub enum Intent {
 /// What became of an accepted delivery.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Accepted {
-    /// Number of the delivery (of the first one, for a duplicate).
+    /// Number of the delivery (of the first one, for the same bytes again).
     pub delivery: i64,
     /// `Queued`, `Attached` or `Ignored`.
     pub outcome: Outcome,
@@ -148,10 +148,12 @@ pub struct JobFilter {
 pub trait Store: Send + Sync + std::fmt::Debug {
     /// Keeps a delivery and, in the same transaction, queues or finds its job.
     ///
-    /// The same bytes from the same source a second time are `Ignored(Duplicate)`. For [`Intent::Work`], with the issue's
-    /// newest job (highest epoch) as `last`:
-    /// no `last` → a new job in epoch 0; `last` not done → `Attached`; `last` done as `Ignored`, or the reason is
-    /// `Requested` → the same job is queued again with this alert; reason `Regressed` and `last` ended longer than
+    /// The same bytes from the same source a second time are `Ignored(Duplicate)` where they belong to a job; else they
+    /// are looked at anew, and take the place of those before. For [`Intent::Work`], with the newest job (highest
+    /// epoch) as `last`:
+    /// no `last` → a new job in epoch 0; `last` not done → `Attached`, and its alert learns what it did not know
+    /// ([`Alert::joined_by`]); `last` done as `Ignored`, or the reason is `Requested` → the same job is queued again with
+    /// this alert ([`Alert::followed_by`]); reason `Regressed`, unless a regression became part of `last` less than
     /// `regression_window` ago → a new job in the next epoch; else `Attached`. A job that is queued again because of an
     /// alert starts from the beginning: what was saved for its earlier alert is dropped.
     async fn accept(&self, delivery: NewDelivery, intent: Intent) -> Result<Accepted, StoreError>;
@@ -206,7 +208,8 @@ pub trait Store: Send + Sync + std::fmt::Debug {
     ) -> Result<Vec<KnownPullRequest>, StoreError>;
 
     /// Ends a job. The sentence of its outcome becomes the last line of its history, as it does for every end that the
-    /// store itself gives to a job.
+    /// store itself gives to a job. One that is to be ignored for what its alert, completed meanwhile, says otherwise
+    /// ([`crate::outcome::Ignored::holds_for`]) goes back to the queue instead.
     async fn finish(&self, lease: &Lease, outcome: &Redacted<Outcome>) -> Result<(), StoreError>;
 
     /// Hands a job back, to be taken up again at `at`. `counts` says whether this run counts against `max_runs`.

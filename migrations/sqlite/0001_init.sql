@@ -79,11 +79,14 @@ CREATE TABLE deliveries (
     received_at INTEGER NOT NULL,
     outcome     TEXT    NOT NULL CHECK (json_valid(outcome)),
     job         INTEGER REFERENCES jobs (id),
+    -- Whether it told that the issue came back: the next one that does is counted from it.
+    regressed   INTEGER NOT NULL CHECK (regressed IN (0, 1)),
 
     UNIQUE (source, body_sha256)
 ) STRICT;
 
 CREATE INDEX deliveries_of_job ON deliveries (job, id) WHERE job IS NOT NULL;
+CREATE INDEX deliveries_regressed ON deliveries (job, received_at) WHERE regressed = 1;
 
 CREATE TABLE job_events (
     job   INTEGER NOT NULL REFERENCES jobs (id),

@@ -36,17 +36,18 @@ pub(super) async fn accept(
     store
         .write(move |connection| {
             Box::pin(async move {
-                if let Some(first) = first_of_the_same_bytes(connection, &delivery.source, &packed).await? {
+                if let Some(first) = first_that_counted(connection, &delivery.source, &packed).await? {
                     let outcome = Outcome::Ignored { why: Ignored::Duplicate { delivery: first } };
                     return Ok(Accepted { delivery: first, outcome });
                 }
-                let outcome = match intent {
-                    Intent::Close(outcome) => outcome,
-                    Intent::Work { alert, repository, regression_window } => {
-                        place(connection, &alert, &repository, regression_window).await?
-                    }
+                let (outcome, regressed) = match intent {
+                    Intent::Close(outcome) => (outcome, false),
+                    Intent::Work { alert, repository, regression_window } => (
+                        place(connection, &alert, &repository, regression_window).await?,
+                        alert.reason == Reason::Regressed,
+                    ),
                 };
-                let delivery = keep(connection, &delivery, &packed, &outcome).await?;
+                let delivery = keep(connection, &delivery, &packed, &outcome, regressed).await?;
                 Ok(Accepted { delivery, outcome })
             })
         })
@@ -79,16 +80,19 @@ pub(super) async fn count(store: &SqliteStore, job: JobId) -> Result<u64, StoreE
     Ok(row.try_get::<i64, _>("many")?.unsigned_abs())
 }
 
-async fn first_of_the_same_bytes(
+/// The delivery of the same bytes that belongs to a job. One that was refused does not count: what it was refused for
+/// may be configured by now.
+async fn first_that_counted(
     connection: &mut SqliteConnection,
     source: &str,
     packed: &Packed,
 ) -> Result<Option<i64>, StoreError> {
-    let first = sqlx::query_scalar("SELECT id FROM deliveries WHERE source = ? AND body_sha256 = ?")
-        .bind(source)
-        .bind(packed.sha256.as_slice())
-        .fetch_optional(connection)
-        .await?;
+    let first =
+        sqlx::query_scalar("SELECT id FROM deliveries WHERE source = ? AND body_sha256 = ? AND job IS NOT NULL")
+            .bind(source)
+            .bind(packed.sha256.as_slice())
+            .fetch_optional(connection)
+            .await?;
     Ok(first)
 }
 
@@ -100,8 +104,10 @@ async fn place(
     regression_window: Duration,
 ) -> Result<Outcome, StoreError> {
     let last = sqlx::query(
-        "SELECT id, epoch, state, outcome, (SELECT now FROM clock) - finished_at AS rested FROM jobs
-         WHERE source = ? AND project = ? AND issue = ? ORDER BY epoch DESC LIMIT 1",
+        "SELECT id, epoch, state, outcome, alert, (SELECT now FROM clock) - (
+                    SELECT max(received_at) FROM deliveries WHERE deliveries.job = jobs.id AND regressed = 1
+                ) AS since_regression
+         FROM jobs WHERE source = ? AND project = ? AND issue = ? ORDER BY epoch DESC LIMIT 1",
     )
     .bind(alert.source.as_str())
     .bind(transitions::project_of(alert))
@@ -112,27 +118,37 @@ async fn place(
         return Ok(Outcome::Queued { job: transitions::create(connection, alert, repository, 0).await? });
     };
     let job = JobId(last.try_get("id")?);
+    // What an older alert says that cannot be read is no reason to refuse a newer one.
+    let known: Option<Alert> = rows::json(&last, "alert").ok();
     if rows::named::<State>(&last, "state")? != State::Done {
+        if let Some(known) = known {
+            transitions::learn(connection, job, &known.joined_by(alert)).await?;
+        }
         return Ok(Outcome::Attached { job });
     }
     let was_ignored = matches!(rows::json(&last, "outcome")?, Outcome::Ignored { .. });
     if was_ignored || alert.reason == Reason::Requested {
-        transitions::wake(connection, job, alert, repository).await?;
+        let alert = known.map_or_else(|| alert.clone(), |known| known.followed_by(alert));
+        transitions::wake(connection, job, &alert, repository).await?;
         return Ok(Outcome::Queued { job });
     }
+    let since_regression: Option<i64> = last.try_get("since_regression")?;
     // `>=`, so that a window of zero is no window even within the same millisecond.
-    if alert.reason == Reason::Regressed && last.try_get::<i64, _>("rested")? >= rows::millis(regression_window) {
+    let is_another = since_regression.is_none_or(|since| since >= rows::millis(regression_window));
+    if alert.reason == Reason::Regressed && is_another {
         let epoch = last.try_get::<i64, _>("epoch")?.saturating_add(1);
         return Ok(Outcome::Queued { job: transitions::create(connection, alert, repository, epoch).await? });
     }
     Ok(Outcome::Attached { job })
 }
 
+/// Writes the delivery down, in the place of one of the same bytes that was refused.
 async fn keep(
     connection: &mut SqliteConnection,
     delivery: &NewDelivery,
     packed: &Packed,
     outcome: &Outcome,
+    regressed: bool,
 ) -> Result<i64, StoreError> {
     let job = match outcome {
         Outcome::Queued { job } | Outcome::Attached { job } => Some(job.0),
@@ -140,8 +156,13 @@ async fn keep(
     };
     let id = sqlx::query_scalar(
         "INSERT INTO deliveries (source, resource, request_id, headers, body, body_sha256, verified_by,
-                                 received_at, outcome, job)
-         VALUES (?, ?, ?, ?, ?, ?, ?, (SELECT now FROM clock), ?, ?) RETURNING id",
+                                 received_at, outcome, job, regressed)
+         VALUES (?, ?, ?, ?, ?, ?, ?, (SELECT now FROM clock), ?, ?, ?)
+         ON CONFLICT (source, body_sha256) DO UPDATE SET
+             resource = excluded.resource, request_id = excluded.request_id, headers = excluded.headers,
+             verified_by = excluded.verified_by, received_at = excluded.received_at, outcome = excluded.outcome,
+             job = excluded.job, regressed = excluded.regressed
+         RETURNING id",
     )
     .bind(delivery.source.as_str())
     .bind(delivery.resource.as_str())
@@ -152,6 +173,7 @@ async fn keep(
     .bind(delivery.verified_by.as_str())
     .bind(rows::to_json(outcome)?)
     .bind(job)
+    .bind(regressed)
     .fetch_one(connection)
     .await?;
     Ok(id)

@@ -21,7 +21,8 @@ impl From<sqlx::Error> for StoreError {
             | sqlx::Error::TypeNotFound { .. } => Self::Corrupt(error.to_string()),
             sqlx::Error::PoolTimedOut => advised(
                 error,
-                "every connection is busy; a slow disk or a very long history that is being read can do that",
+                "every connection is busy; another program that holds the file, a slow disk, or a very long history \
+                 that is being read can do that",
             ),
             sqlx::Error::Database(database) => match primary_code(database.code().as_deref()) {
                 Some(CORRUPT | NOT_A_DATABASE) => {
@@ -83,6 +84,15 @@ mod tests {
 
     #[test]
     fn a_wait_for_a_connection_is_no_damage() {
-        assert!(matches!(StoreError::from(sqlx::Error::PoolTimedOut), StoreError::Unavailable(_)));
+        let error = StoreError::from(sqlx::Error::PoolTimedOut);
+        assert!(matches!(error, StoreError::Unavailable(_)));
+        // Who waits behind the call that waits for the file's lock hears of this, not of the lock.
+        assert!(error.to_string().contains("another program"), "{error}");
+    }
+
+    #[test]
+    fn a_chain_of_causes_says_everything_once() {
+        let chain = format!("{:#}", anyhow::Error::from(StoreError::from(sqlx::Error::PoolTimedOut)));
+        assert_eq!(chain.matches("every connection is busy").count(), 1, "{chain}");
     }
 }

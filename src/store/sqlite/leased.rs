@@ -5,10 +5,12 @@
 use std::time::Duration;
 
 use serde_json::Value;
+use sqlx::SqliteConnection;
 
 use super::{SqliteStore, history, rows, transitions};
+use crate::alert::Alert;
 use crate::clock::Moment;
-use crate::job::{Lease, Stage};
+use crate::job::{EventKind, JobId, Lease, Stage};
 use crate::outcome::Outcome;
 use crate::redact::Redacted;
 use crate::store::{KnownPullRequest, NewEvent, StoreError};
@@ -139,15 +141,30 @@ pub(super) async fn save_pull_request(
         .await
 }
 
-/// Ends the job.
+/// Ends the job; one that is to be ignored for what its alert says otherwise by now starts again instead.
 pub(super) async fn finish(store: &SqliteStore, lease: &Lease, outcome: &Redacted<Outcome>) -> Result<(), StoreError> {
     let job = lease.job;
     let outcome = outcome.get().clone();
     store
         .write_under(lease, move |connection, held| {
-            Box::pin(async move { transitions::end(connection, job, held.stage, &outcome).await })
+            Box::pin(async move {
+                if let Outcome::Ignored { why } = &outcome
+                    && !held.cancel_requested
+                    && !why.holds_for(&alert_of(connection, job).await?)
+                {
+                    let what = format!("{outcome}; but an alert that joined the job says otherwise: it starts again");
+                    history::append(connection, job, held.stage, EventKind::Note, &what).await?;
+                    return transitions::release(connection, job, None, true).await;
+                }
+                transitions::end(connection, job, held.stage, &outcome).await
+            })
         })
         .await
+}
+
+async fn alert_of(connection: &mut SqliteConnection, job: JobId) -> Result<Alert, StoreError> {
+    let row = sqlx::query("SELECT id, alert FROM jobs WHERE id = ?").bind(job.0).fetch_one(connection).await?;
+    rows::json(&row, "alert")
 }
 
 /// Hands the job back to the queue; one that a person wants stopped ends instead.

@@ -33,6 +33,16 @@ pub(super) async fn create(
     Ok(JobId(id))
 }
 
+/// Notes what the alert of a job that waits or runs is known to be by now. The job's state stays as it is.
+pub(super) async fn learn(connection: &mut SqliteConnection, job: JobId, alert: &Alert) -> Result<(), StoreError> {
+    sqlx::query("UPDATE jobs SET alert = ? WHERE id = ?")
+        .bind(rows::to_json(alert)?)
+        .bind(job.0)
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
 /// Done → queued, because of a new alert, with which the job starts from the beginning.
 pub(super) async fn wake(
     connection: &mut SqliteConnection,

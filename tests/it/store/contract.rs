@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use patchwright::alert::Reason;
+use patchwright::alert::{Alert, Reason};
 use patchwright::job::{EventKind, JobId, Stage, State};
 use patchwright::outcome::{Ignored, Outcome};
 use patchwright::redact::Redacted;
@@ -18,15 +18,20 @@ contracts! {
     an_alert_joins_the_job_that_waits_or_runs
     the_same_bytes_a_second_time_change_nothing
     the_same_bytes_from_another_source_are_another_delivery
+    a_delivery_that_was_refused_is_looked_at_anew_when_it_comes_again
     a_delivery_that_starts_nothing_is_kept_with_its_outcome
     a_delivery_comes_back_as_it_came
     the_same_issue_number_in_another_project_is_another_issue
     an_alert_for_a_finished_job_joins_it
     an_alert_wakes_a_job_that_was_ignored
+    a_regression_that_nobody_worked_on_stays_the_reason
+    an_alert_that_joins_a_job_completes_what_the_job_knows
+    a_job_about_to_be_ignored_starts_again_where_an_alert_that_joined_it_says_otherwise
     a_person_wakes_a_job_that_is_done
     a_job_woken_by_an_alert_forgets_what_was_saved
     a_regression_after_the_window_is_a_new_epoch
-    a_regression_within_the_window_joins_the_last_job
+    a_regression_within_the_window_of_the_one_before_joins_its_job
+    the_first_regression_of_a_job_that_is_done_is_a_new_epoch
     history_is_numbered_from_1_and_paged
     the_outcome_is_the_last_line_of_the_history
     a_saved_point_is_replaced_and_outlives_a_restart
@@ -92,6 +97,28 @@ async fn the_same_bytes_from_another_source_are_another_delivery(database: &dyn 
     assert_ne!(second.delivery, first.delivery);
 }
 
+async fn a_delivery_that_was_refused_is_looked_at_anew_when_it_comes_again(database: &dyn Database) {
+    let store = database.open().await;
+    let (same, refused) =
+        (delivery(), Outcome::Ignored { why: Ignored::UnknownProject { project: "acme/web".into() } });
+    let first = store.accept(same.clone(), Intent::Close(refused.clone())).await.unwrap();
+    let again = store.accept(same.clone(), Intent::Close(refused.clone())).await.unwrap();
+    assert_eq!((again.delivery, again.outcome), (first.delivery, refused));
+    // The project was configured meanwhile.
+    let renamed = NewDelivery { resource: "issue".into(), ..same.clone() };
+    let counted = store.accept(renamed, work(alert("1", Reason::New))).await.unwrap();
+    let Outcome::Queued { job } = counted.outcome else { panic!("{counted:?}") };
+    assert_eq!(counted.delivery, first.delivery);
+    let kept = store.deliveries(job, 10).await.unwrap();
+    assert_eq!(
+        kept.iter().map(|kept| (kept.id, kept.resource.as_str())).collect::<Vec<_>>(),
+        [(first.delivery, "issue")]
+    );
+    assert_eq!((&kept[0].outcome, &kept[0].body), (&Outcome::Queued { job }, &same.body));
+    let duplicate = store.accept(same, work(alert("1", Reason::New))).await.unwrap();
+    assert_eq!(duplicate.outcome, Outcome::Ignored { why: Ignored::Duplicate { delivery: first.delivery } });
+}
+
 async fn a_delivery_that_starts_nothing_is_kept_with_its_outcome(database: &dyn Database) {
     let store = database.open().await;
     let outcome = Outcome::Ignored { why: Ignored::UnknownProject { project: "acme/other".into() } };
@@ -146,6 +173,57 @@ async fn an_alert_wakes_a_job_that_was_ignored(database: &dyn Database) {
     assert_eq!(woken.alert, newer);
 }
 
+async fn a_regression_that_nobody_worked_on_stays_the_reason(database: &dyn Database) {
+    let store = database.open().await;
+    let job = done(&*store, "1", ignored()).await;
+    for (reason, expected) in [
+        (Reason::Regressed, Reason::Regressed),
+        (Reason::Rule, Reason::Regressed),
+        (Reason::Requested, Reason::Requested),
+        (Reason::Rule, Reason::Rule),
+    ] {
+        assert_eq!(accept(&*store, work(alert("1", reason))).await.outcome, Outcome::Queued { job });
+        let (taken, lease) = take(&*store).await;
+        assert_eq!(taken.alert.reason, expected, "{reason:?}");
+        store.finish(&lease, &clean(&ignored())).await.unwrap();
+    }
+}
+
+async fn an_alert_that_joins_a_job_completes_what_the_job_knows(database: &dyn Database) {
+    let store = database.open().await;
+    let bare = Alert { environment: None, level: None, ..alert("1", Reason::New) };
+    let Outcome::Queued { job } = accept(&*store, work(bare.clone())).await.outcome else { panic!("not queued") };
+    let of_event = |id: &str, environment: &str| Alert {
+        event_id: Some(id.into()),
+        environment: Some(environment.into()),
+        release: Some(format!("web@{id}")),
+        ..alert("1", Reason::Regressed)
+    };
+    for alert in [of_event("1", "production"), of_event("2", "staging")] {
+        assert_eq!(accept(&*store, work(alert)).await.outcome, Outcome::Attached { job });
+    }
+    let expected = Alert { title: bare.title, ..of_event("1", "production") };
+    assert_eq!(store.job(job).await.unwrap().alert, expected, "the first event, whole, and the regression");
+}
+
+async fn a_job_about_to_be_ignored_starts_again_where_an_alert_that_joined_it_says_otherwise(database: &dyn Database) {
+    let store = database.open().await;
+    let bare = Alert { environment: None, ..alert("1", Reason::New) };
+    let Outcome::Queued { job } = accept(&*store, work(bare)).await.outcome else { panic!("not queued") };
+    let staging = Outcome::Ignored { why: Ignored::Environment { environment: "staging".into() } };
+    let (_, lease) = take(&*store).await;
+    accept(&*store, work(alert("1", Reason::Rule))).await;
+    store.finish(&lease, &clean(&staging)).await.unwrap();
+    let (again, lease) = take(&*store).await;
+    assert_eq!((again.id, again.runs, again.alert.environment.as_deref()), (job, 2, Some("production")));
+    let history = store.events(job, 0, 10).await.unwrap();
+    assert!(history.last().unwrap().text.contains("starts again"), "{history:?}");
+    // What is true of the alert as it is known by now ends the job.
+    let production = Outcome::Ignored { why: Ignored::Environment { environment: "production".into() } };
+    store.finish(&lease, &clean(&production)).await.unwrap();
+    assert_eq!(store.job(job).await.unwrap().outcome, Some(production));
+}
+
 async fn a_person_wakes_a_job_that_is_done(database: &dyn Database) {
     let store = database.open().await;
     let job = done(&*store, "1", opened()).await;
@@ -178,14 +256,29 @@ async fn a_regression_after_the_window_is_a_new_epoch(database: &dyn Database) {
     }
 }
 
-async fn a_regression_within_the_window_joins_the_last_job(database: &dyn Database) {
+async fn a_regression_within_the_window_of_the_one_before_joins_its_job(database: &dyn Database) {
     let store = database.open().await;
-    let job = done(&*store, "1", opened()).await;
+    let (job, lease) = running(&*store, "1").await;
+    accept(&*store, work(alert("1", Reason::Regressed))).await;
+    store.finish(&lease, &clean(&opened())).await.unwrap();
     for window in [HOUR, Duration::MAX] {
         let alert = Box::new(alert("1", Reason::Regressed));
         let intent = Intent::Work { alert, repository: "acme/web".into(), regression_window: window };
         assert_eq!(accept(&*store, intent).await.outcome, Outcome::Attached { job });
     }
+}
+
+async fn the_first_regression_of_a_job_that_is_done_is_a_new_epoch(database: &dyn Database) {
+    let store = database.open().await;
+    let first = done(&*store, "1", opened()).await;
+    // However soon after the job's end: the fix may be out, and broken.
+    let outcome = accept(&*store, work(alert("1", Reason::Regressed))).await.outcome;
+    let Outcome::Queued { job } = outcome else { panic!("{outcome}") };
+    assert_eq!((job != first, store.job(job).await.unwrap().key.epoch), (true, 1));
+    let (_, lease) = take(&*store).await;
+    store.finish(&lease, &clean(&opened())).await.unwrap();
+    let twin = accept(&*store, work(alert("1", Reason::Regressed))).await.outcome;
+    assert_eq!(twin, Outcome::Attached { job }, "the same regression, told by another webhook");
 }
 
 async fn history_is_numbered_from_1_and_paged(database: &dyn Database) {

@@ -53,6 +53,8 @@ struct Expected {
     fence: i64,
     cancel: bool,
     dies: bool,
+    /// Whether a regression is part of it, which all happened within the window.
+    regressed: bool,
     outcome: Option<&'static str>,
 }
 
@@ -62,6 +64,14 @@ struct Model(Vec<Expected>);
 
 impl Model {
     fn alert(&mut self, issue: u8, reason: Reason, window: bool) -> Outcome {
+        let outcome = self.place(issue, reason, window);
+        if let Outcome::Queued { job } | Outcome::Attached { job } = outcome {
+            self.0[index(job)].regressed |= reason == Reason::Regressed;
+        }
+        outcome
+    }
+
+    fn place(&mut self, issue: u8, reason: Reason, window: bool) -> Outcome {
         let Some(last) = (0..self.0.len()).filter(|n| self.0[*n].issue == issue).max_by_key(|n| self.0[*n].epoch)
         else {
             return self.create(issue, 0);
@@ -74,7 +84,7 @@ impl Model {
             self.queue_again(last);
             return Outcome::Queued { job };
         }
-        if reason == Reason::Regressed && !window {
+        if reason == Reason::Regressed && !(window && self.0[last].regressed) {
             return self.create(issue, self.0[last].epoch + 1);
         }
         Outcome::Attached { job }
@@ -82,7 +92,8 @@ impl Model {
 
     fn create(&mut self, issue: u8, epoch: i64) -> Outcome {
         let state = State::Queued;
-        self.0.push(Expected { issue, epoch, state, runs: 0, fence: 0, cancel: false, dies: false, outcome: None });
+        let (cancel, dies, regressed) = (false, false, false);
+        self.0.push(Expected { issue, epoch, state, runs: 0, fence: 0, cancel, dies, regressed, outcome: None });
         Outcome::Queued { job: id(self.0.len() - 1) }
     }
 
@@ -263,7 +274,8 @@ async fn perform(
     Ok(())
 }
 
-/// The jobs of the store in the words of the model. Whether a lease runs out is the model's own knowledge.
+/// The jobs of the store in the words of the model. Whether a lease runs out, and what has regressed, is the model's own
+/// knowledge.
 async fn seen(store: &dyn Store, model: &Model) -> Vec<Expected> {
     let mut jobs = jobs(store, None, 1_000).await;
     jobs.reverse();
@@ -277,6 +289,7 @@ async fn seen(store: &dyn Store, model: &Model) -> Vec<Expected> {
             fence: job.fence,
             cancel: job.cancel_requested,
             dies: model.0.get(n).is_some_and(|expected| expected.dies),
+            regressed: model.0.get(n).is_some_and(|expected| expected.regressed),
             outcome: job.outcome.map(|outcome| outcome.name()),
         })
         .collect()
