@@ -70,6 +70,17 @@ impl Config {
         self.projects.iter().find(in_org).or_else(|| self.projects.iter().find(|entry| entry.sentry == project))
     }
 
+    /// The organisation of the entries `org/project` for this project, where they name one only.
+    #[must_use]
+    pub fn only_org_with(&self, project: &str) -> Option<&str> {
+        let named = self.projects.iter().filter_map(|entry| entry.sentry.split_once('/'));
+        let mut orgs = named.filter(|(_, slug)| *slug == project).map(|(org, _)| org);
+        match (orgs.next(), orgs.next()) {
+            (Some(org), None) => Some(org),
+            _ => None,
+        }
+    }
+
     /// The file of the database: the path in `store.url` (`sqlite:PATH` or `sqlite://PATH`), else `patchwright.db` in `data_dir`.
     ///
     /// # Errors
@@ -212,7 +223,8 @@ impl Default for WorkerConfig {
 pub struct SentryConfig {
     /// Base address. Default: `https://sentry.io`. Environment: `SENTRY_URL`.
     pub url: String,
-    /// Organisation slug, for short ids and for deliveries that do not name it. Environment: `SENTRY_ORG`.
+    /// Organisation slug, for short ids and for deliveries that do not name it. Without it such a delivery counts for the
+    /// only `[[project]]` that names an organisation with its project, else it starts nothing. Environment: `SENTRY_ORG`.
     pub org: Option<String>,
     /// API token with `event:read`, `project:read`, `org:read`. Without it, the webhook's own content is all the evidence
     /// there is. Default: `env:SENTRY_AUTH_TOKEN` where that variable is set.
@@ -222,7 +234,7 @@ pub struct SentryConfig {
     pub webhook_secrets: Vec<SecretRef>,
     /// Start jobs for `error.created` too: one for every new error event's issue. Default: false.
     pub start_on_error: bool,
-    /// A regression that arrives less than this after the issue's last job has ended belongs to that job, since Sentry
+    /// A regression that arrives less than this after another one of the same issue belongs to the same job, since Sentry
     /// announces one regression on several channels. Default: `10m`.
     pub regression_window: Span,
 }

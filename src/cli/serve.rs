@@ -125,6 +125,11 @@ pub async fn run(start: &Start, args: Args, screen: &mut Screen) -> Result<(), C
                 .to_owned(),
         ));
     }
+    if config.sentry.org.is_none() && config.projects.iter().any(|project| !project.sentry.contains('/')) {
+        tracing::warn!(
+            "`sentry.org` is not set: an alert whose addresses do not name the organisation starts nothing; set SENTRY_ORG"
+        );
+    }
     let seams = setup::seams(start, config, secrets).await?;
     // Before anybody can know that we are there, and so tell us to stop.
     let mut signals = StopSignals::listen()?;

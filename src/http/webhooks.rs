@@ -16,9 +16,9 @@ use super::App;
 use super::problem::Problem;
 use crate::config::{Config, Server};
 use crate::job::JobId;
-use crate::outcome::Outcome;
+use crate::outcome::{Ignored, Outcome};
 use crate::source::sentry::signature::{self, RawDelivery, Verified};
-use crate::source::sentry::webhook::{self, Meaning};
+use crate::source::sentry::webhook::{self, BadPayload, Meaning};
 use crate::store::{Accepted, Intent, NewDelivery};
 use crate::triage;
 
@@ -116,9 +116,18 @@ fn resource(headers: &HeaderMap) -> Result<String, Problem> {
 /// What shall become of the delivery.
 fn intent(config: &Config, resource: &str, delivery: &RawDelivery) -> Result<Intent, Problem> {
     let sentry = &config.sentry;
-    let meaning = webhook::read(resource, &delivery.0, sentry.org.as_deref(), sentry.start_on_error)
-        .map_err(|error| Problem::unusable(error.to_string()))?;
-    Ok(match meaning {
+    let read = |org| webhook::read(resource, &delivery.0, org, sentry.start_on_error);
+    let meaning = match read(sentry.org.as_deref()) {
+        Err(BadPayload::NoOrganisation { project }) => match config.only_org_with(&project) {
+            Some(org) => read(Some(org)),
+            // It is a real alert, and a setting of ours is missing: it is kept, so that it can be sent again.
+            None => {
+                Ok(Meaning::Close(Ignored::NotActionable { what: BadPayload::NoOrganisation { project }.to_string() }))
+            }
+        },
+        read => read,
+    };
+    Ok(match meaning.map_err(|error| Problem::unusable(error.to_string()))? {
         Meaning::Close(why) => Intent::Close(Outcome::Ignored { why }),
         Meaning::Work(alert) => match triage::admit(config, &alert) {
             Ok(project) => Intent::Work {

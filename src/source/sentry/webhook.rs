@@ -32,9 +32,20 @@ pub enum BadPayload {
     /// It is not UTF-8.
     #[error("the body is not UTF-8")]
     NotUtf8,
-    /// It is not JSON, or is nested too deeply.
+    /// It is not JSON.
     #[error("the body is not JSON (line {line}, column {column})")]
     NotJson {
+        /// Line, from 1.
+        line: usize,
+        /// Column, from 1.
+        column: usize,
+    },
+    /// It is JSON with something in it that cannot be worked with.
+    #[error(
+        "the body is JSON, but holds a number out of range, half of a character (`\\ud800` on its own), or more than 127 \
+         levels of nesting (line {line}, column {column})"
+    )]
+    Unreadable {
         /// Line, from 1.
         line: usize,
         /// Column, from 1.
@@ -47,8 +58,11 @@ pub enum BadPayload {
         field: &'static str,
     },
     /// Nothing names the organisation.
-    #[error("no address in the body names the organisation: set `[sentry] org`")]
-    NoOrganisation,
+    #[error("no address in the body names the organisation of project `{project}`: set `[sentry] org`")]
+    NoOrganisation {
+        /// The project's slug.
+        project: String,
+    },
     /// The unsigned header and the signed body do not agree.
     #[error("the body is not one of the resource that the {RESOURCE_HEADER} header names")]
     Mismatch,
@@ -68,7 +82,11 @@ pub fn read(
     start_on_error: bool,
 ) -> Result<Meaning, BadPayload> {
     let payload = Payload::read(body)?;
-    if Resource::named(resource).is_some_and(|named| !named.fits(&payload.data)) {
+    let fits = match Resource::named(resource) {
+        Some(named) => named.fits(&payload.data),
+        None => !Resource::would_start_jobs(&payload.data),
+    };
+    if !fits {
         return Err(BadPayload::Mismatch);
     }
     meaning(resource, &payload, default_org, start_on_error)
@@ -161,15 +179,20 @@ impl Resource {
         })
     }
 
+    /// Whether the signed body is one that starts jobs.
+    fn would_start_jobs(data: &Data) -> bool {
+        Self::shown_by(data).is_some_and(Self::starts_jobs)
+    }
+
     /// Whether the signed body bears out the unsigned header: one that starts jobs needs its fields, and the others may
     /// not have them, since a job would be lost.
     fn fits(self, data: &Data) -> bool {
         match self {
             Self::EventAlert => data.event.is_some(),
             Self::Error => data.error.is_some(),
-            Self::Issue => data.issue.is_some(),
+            Self::Issue => data.issue.is_some() && data.activity.is_none(),
             Self::ActivityAlert => data.issue.is_some() && data.activity.is_some(),
-            _ => !Self::shown_by(data).is_some_and(Self::starts_jobs),
+            _ => !Self::would_start_jobs(data),
         }
     }
 
@@ -203,10 +226,13 @@ fn meaning(
         return ignored("this kind of delivery is not known, so nothing was started");
     };
     match (known, action) {
-        (Resource::EventAlert, "triggered") => match &data.event {
-            Some(event) => from_event(event, Reason::Rule, default_org),
-            None => Err(BadPayload::Missing { field: "data.event" }),
-        },
+        (Resource::EventAlert, "triggered") => {
+            let event = data.event.as_ref().ok_or(BadPayload::Missing { field: "data.event" })?;
+            match event.not_code() {
+                Some(why) => ignored(why),
+                None => from_event(event, Reason::Rule, default_org),
+            }
+        }
         (Resource::Error, "created") if !start_on_error => {
             ignored("single errors start nothing here; `[sentry] start_on_error` would change that")
         }
@@ -217,7 +243,8 @@ fn meaning(
         (Resource::Issue, _) => {
             let issue = data.issue.as_ref().ok_or(BadPayload::Missing { field: "data.issue" })?;
             match (change_of_issue(issue, action), issue.not_code()) {
-                (Ok(_), Some(why)) | (Err(why), _) => ignored(&why),
+                (Err(why), _) => ignored(&why),
+                (Ok(_), Some(why)) => ignored(why),
                 (Ok(reason), None) => from_issue(issue, reason, default_org),
             }
         }
@@ -225,7 +252,7 @@ fn meaning(
             let issue = data.issue.as_ref().ok_or(BadPayload::Missing { field: "data.issue" })?;
             let kind = data.activity.as_ref().and_then(|activity| activity.kind.as_deref()).unwrap_or_default();
             match (kind, issue.not_code()) {
-                ("status_regression" | "status_escalating", Some(why)) => ignored(&why),
+                ("status_regression" | "status_escalating", Some(why)) => ignored(why),
                 ("status_regression", None) => from_issue(issue, Reason::Regressed, default_org),
                 ("status_escalating", None) => from_issue(issue, Reason::Escalating, default_org),
                 (other, _) => {
@@ -262,10 +289,11 @@ fn from_event(event: &Event, reason: Reason, default_org: Option<&str>) -> Resul
     let origin = origin::find(event.addresses(), default_org);
     let issue = event.issue_id().ok_or(BadPayload::Missing { field: "event.issue_id" })?;
     let project = origin.project.or_else(|| origin::slug(event.project_slug.as_deref()?));
+    let project = project.ok_or(BadPayload::Missing { field: "event.url" })?;
     Ok(Meaning::Work(Box::new(Alert {
         source: SOURCE.to_owned(),
-        org: origin.org.ok_or(BadPayload::NoOrganisation)?,
-        project: project.ok_or(BadPayload::Missing { field: "event.url" })?,
+        org: origin.org.ok_or_else(|| BadPayload::NoOrganisation { project: project.clone() })?,
+        project,
         reason,
         short_id: None,
         title: wording::title(event.title.as_deref(), &issue),
@@ -282,11 +310,12 @@ fn from_issue(issue: &Issue, reason: Reason, default_org: Option<&str>) -> Resul
     let origin = origin::find(issue.addresses(), default_org);
     let id = issue.id().ok_or(BadPayload::Missing { field: "issue.id" })?;
     let project = issue.project.as_ref().and_then(|project| origin::slug(project.slug.as_deref()?));
+    let project = project.ok_or(BadPayload::Missing { field: "issue.project.slug" })?;
     let web_url = issue.web_url.as_deref().or(issue.web_url_camel.as_deref()).or(issue.permalink.as_deref());
     Ok(Meaning::Work(Box::new(Alert {
         source: SOURCE.to_owned(),
-        org: origin.org.ok_or(BadPayload::NoOrganisation)?,
-        project: project.ok_or(BadPayload::Missing { field: "issue.project.slug" })?,
+        org: origin.org.ok_or_else(|| BadPayload::NoOrganisation { project: project.clone() })?,
+        project,
         reason,
         short_id: issue.short_id.as_deref().and_then(origin::slug),
         title: wording::title(issue.title.as_deref(), &id),

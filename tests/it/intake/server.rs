@@ -207,8 +207,14 @@ impl Answer {
 }
 
 pub(super) async fn start(settings: Server) -> Running {
+    start_for("checkout", settings).await
+}
+
+/// With `[[project]]` entries for these projects of Sentry's, separated by spaces.
+async fn start_for(projects: &str, settings: Server) -> Running {
     let store = Arc::new(Recorder::new());
-    let projects = json!({"project": [{"sentry": "checkout", "repository": "acme/checkout"}]});
+    let projects = projects.split(' ').map(|name| json!({"sentry": name, "repository": "acme/checkout"}));
+    let projects = json!({"project": projects.collect::<Vec<_>>()});
     let config = Config { server: settings.clone(), ..serde_json::from_value(projects).unwrap() };
     let secret = |name: &str, value: &str| Secret { from: SecretRef::Env(name.to_owned()), value: value.into() };
     let wake = Arc::new(Notify::new());
@@ -342,6 +348,23 @@ async fn an_alert_of_an_unknown_project_is_kept_with_that_reason() {
     let answer = server.send(&post(unknown.as_bytes(), &headers("issue", &sign(SECRET, unknown.as_bytes())))).await;
     assert!(answer.status == 200 && answer.body.contains("acme/warehouse"), "{}", answer.body);
     assert!(matches!(server.store.only().1, Intent::Close(Outcome::Ignored { why: Ignored::UnknownProject { .. } })));
+}
+
+#[tokio::test]
+async fn an_alert_without_an_organisation_takes_the_only_one_that_is_configured_for_its_project() {
+    let server = start_for("acme/checkout other/shop", Server::default()).await;
+    assert_eq!(server.deliver("issue.created.without_addresses").await.status, 202);
+    assert!(matches!(server.store.only().1, Intent::Work { alert, .. } if alert.org == "acme"));
+}
+
+#[tokio::test]
+async fn an_alert_whose_organisation_nobody_knows_is_kept_with_the_remedy() {
+    for projects in ["checkout", "acme/checkout other/checkout"] {
+        let server = start_for(projects, Server::default()).await;
+        let answer = server.deliver("issue.created.without_addresses").await;
+        assert!(answer.status == 200 && answer.body.contains("set `[sentry] org`"), "{}", answer.body);
+        assert_eq!(server.store.len(), 1);
+    }
 }
 
 #[tokio::test]

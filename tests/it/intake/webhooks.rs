@@ -10,7 +10,8 @@ use patchwright::outcome::Ignored;
 use patchwright::source::sentry::webhook::{BadPayload, Meaning, read, read_payload};
 use serde_json::{Value, json};
 
-const STARTS: [(&str, Reason); 9] = [
+const STARTS: [(&str, Reason); 10] = [
+    ("event_alert.triggered.db_query", Reason::Rule),
     ("event_alert.triggered", Reason::Rule),
     ("event_alert.triggered.old_addresses", Reason::Rule),
     ("issue.created", Reason::New),
@@ -23,7 +24,10 @@ const STARTS: [(&str, Reason); 9] = [
 ];
 
 /// And a word of the reason why not.
-const STARTS_NOTHING: [(&str, &str); 18] = [
+const STARTS_NOTHING: [(&str, &str); 21] = [
+    ("event_alert.triggered.outage", "outage"),
+    ("event_alert.triggered.cron", "scheduled task"),
+    ("event_alert.triggered.feedback", "feedback"),
     ("issue.created.feedback", "feedback"),
     ("issue.created.outage", "outage"),
     ("issue.created.cron", "scheduled task"),
@@ -121,7 +125,7 @@ fn an_event_alert_carries_what_triage_needs() {
 #[test]
 fn a_body_without_addresses_needs_the_configured_organisation() {
     let name = "issue.created.without_addresses";
-    assert_eq!(meaning(name), Err(BadPayload::NoOrganisation));
+    assert_eq!(meaning(name), Err(BadPayload::NoOrganisation { project: "checkout".to_owned() }));
     let alert = alert_of(read("issue", &body(name), Some("fallback"), false));
     assert_eq!((alert.org.as_str(), alert.short_id.as_deref()), ("fallback", Some("CHECKOUT-2A")));
 }
@@ -142,6 +146,9 @@ fn a_header_that_the_signed_body_does_not_bear_out_is_refused() {
         ("comment", "issue.created"),
         ("seer", "event_alert.triggered"),
         ("issue", "comment.created"),
+        ("issue", "activity_alert.triggered.status_regression"),
+        ("unheard_of", "issue.created"),
+        ("unheard_of", "event_alert.triggered"),
     ] {
         assert_eq!(read(header, &body(name), Some("acme"), true), Err(BadPayload::Mismatch), "{name} as {header}");
     }
@@ -159,6 +166,36 @@ fn what_is_not_json_is_refused_without_repeating_it() {
     for other in ["[]", "7", "null", "{}", r#"{"data":7}"#, r#"{"action":"created","data":{"issue":[]}}"#] {
         assert!(read("issue", other.as_bytes(), None, false).is_err(), "{other}");
         assert!(matches!(read("unheard_of", other.as_bytes(), None, false), Ok(Meaning::Close(_))), "{other}");
+    }
+}
+
+#[test]
+fn json_that_the_evidence_could_not_be_read_from_is_refused_for_what_it_is() {
+    let deep = format!("{}{}", "[".repeat(200), "]".repeat(200));
+    for odd in ["1e999", r#""\ud800""#, &deep] {
+        let body = format!(r#"{{"action":"happened","data":{{"thing":{odd}}}}}"#);
+        let error = read("future_kind", body.as_bytes(), None, false).unwrap_err();
+        assert!(matches!(error, BadPayload::Unreadable { line: 1, .. }), "{odd}: {error}");
+    }
+}
+
+#[test]
+fn a_field_of_an_odd_type_does_not_make_an_alert_unusable() {
+    for (name, field) in [
+        ("issue.created", "/data/activity"),
+        ("issue.created", "/data/event"),
+        ("event_alert.triggered", "/data/issue"),
+        ("event_alert.triggered", "/data/error"),
+        ("event_alert.triggered", "/data/event/occurrence"),
+        ("event_alert.triggered", "/data/event/tags"),
+    ] {
+        for odd in [json!("text"), json!(7), json!([]), json!([{}]), json!(true)] {
+            let mut body = json_of(name);
+            let (parent, field) = field.rsplit_once('/').unwrap();
+            body.pointer_mut(parent).unwrap()[field] = odd.clone();
+            let alert = alert_of(read(resource(name), body.to_string().as_bytes(), None, false));
+            assert_eq!(alert.issue, "5550001", "{name} with {odd} as {field}");
+        }
     }
 }
 

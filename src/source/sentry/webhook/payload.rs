@@ -1,11 +1,14 @@
 //! The few fields of Sentry's payloads that are read, in every spelling that Sentry has used for them.
 //!
-//! Invariant: a field of an unexpected type is as good as not there; only broken JSON is an error.
+//! Invariant: a field of an unexpected type is as good as not there; only JSON that is broken, or that cannot be read as
+//! evidence later, is an error.
 
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Deserializer};
+use serde_json::Value;
 
 use super::BadPayload;
+use crate::source::sentry::category;
 
 /// A webhook, or an issue or event on its own.
 #[derive(Default)]
@@ -23,20 +26,20 @@ pub(super) struct Payload {
 struct Envelope {
     #[serde(default, deserialize_with = "text")]
     action: Option<String>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "object")]
     data: Option<Data>,
 }
 
 /// `data` of a webhook. Which of the fields are there tells the resource.
 #[derive(Default, Deserialize)]
 pub(super) struct Data {
-    #[serde(default)]
+    #[serde(default, deserialize_with = "object")]
     pub(super) event: Option<Event>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "object")]
     pub(super) error: Option<Event>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "object")]
     pub(super) issue: Option<Issue>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "object")]
     pub(super) activity: Option<Activity>,
     #[serde(default)]
     pub(super) metric_alert: Option<IgnoredAny>,
@@ -71,6 +74,8 @@ pub(super) struct Event {
     pub(super) release: Option<String>,
     #[serde(default, deserialize_with = "lenient")]
     tags: Option<Vec<Tag>>,
+    #[serde(default, deserialize_with = "object")]
+    occurrence: Option<Occurrence>,
     #[serde(default, deserialize_with = "text")]
     url: Option<String>,
     #[serde(default, deserialize_with = "text")]
@@ -98,7 +103,7 @@ pub(super) struct Issue {
     category: Option<String>,
     #[serde(default, rename = "type", deserialize_with = "text")]
     kind: Option<String>,
-    #[serde(default, deserialize_with = "lenient")]
+    #[serde(default, deserialize_with = "object")]
     pub(super) project: Option<Project>,
     #[serde(default, deserialize_with = "text")]
     url: Option<String>,
@@ -119,6 +124,13 @@ pub(super) struct Project {
     pub(super) slug: Option<String>,
 }
 
+/// What an event says of itself that belongs to an issue which is no error.
+#[derive(Default, Deserialize)]
+struct Occurrence {
+    #[serde(default, rename = "type", deserialize_with = "lenient")]
+    kind: Option<u64>,
+}
+
 /// What an activity alert is about.
 #[derive(Default, Deserialize)]
 pub(super) struct Activity {
@@ -136,12 +148,17 @@ enum Tag {
 }
 
 impl Payload {
-    /// Reads a body. `serde_json` does not look at the bytes of strings that it skips, so UTF-8 is checked first; and it
-    /// stops at 128 levels of nesting.
+    /// Reads a body. All of it is read as the evidence will be: what is skipped below would let numbers, characters and
+    /// nesting pass that the job could not read later.
     pub(super) fn read(body: &[u8]) -> Result<Self, BadPayload> {
         let text = std::str::from_utf8(body).map_err(|_| BadPayload::NotUtf8)?;
-        serde_json::from_str::<IgnoredAny>(text)
-            .map_err(|error| BadPayload::NotJson { line: error.line(), column: error.column() })?;
+        serde_json::from_str::<Value>(text).map_err(|error| {
+            let (line, column) = (error.line(), error.column());
+            match serde_json::from_str::<IgnoredAny>(text) {
+                Ok(_) => BadPayload::Unreadable { line, column },
+                Err(_) => BadPayload::NotJson { line, column },
+            }
+        })?;
         // Only an object: a list, too, would pass for a struct. What does not fit shows no resource, and the reader says so.
         if !text.trim_start().starts_with('{') {
             return Ok(Self::default());
@@ -174,6 +191,11 @@ impl Event {
         sound.then(|| id.to_owned())
     }
 
+    /// Why the event is not one that a change of code can end; `None` for errors and slow code.
+    pub(super) fn not_code(&self) -> Option<&'static str> {
+        category::not_code(category::of_occurrence(self.occurrence.as_ref()?.kind?))
+    }
+
     /// Addresses that may name organisation and project, the most telling first.
     pub(super) fn addresses(&self) -> impl Iterator<Item = &str> {
         [&self.url, &self.issue_url, &self.web_url, &self.web_url_camel].into_iter().flatten().map(String::as_str)
@@ -202,23 +224,9 @@ impl Issue {
             .map(String::as_str)
     }
 
-    /// Why an issue of this category is not one that a change of code can end; `None` for errors and slow code.
-    ///
-    /// Categories of the issue platform, old (`performance`, `cron`) and new (`db_query`, `outage`); before it, `type`.
-    pub(super) fn not_code(&self) -> Option<String> {
-        let category = self.category.as_deref().or(self.kind.as_deref())?;
-        let why = match category {
-            "error" | "default" | "performance" | "profile" | "db_query" | "http_client" | "frontend" | "mobile" => {
-                return None;
-            }
-            "feedback" => "it is feedback of a user",
-            "cron" => "a scheduled task was late or failed, which names no place in the code",
-            "outage" | "uptime" => "it is an outage, which names no place in the code",
-            "metric" | "metric_alert" => "a metric crossed a threshold, which names no place in the code",
-            "replay" => "it was seen in a session replay, without a stack trace",
-            _ => "the issue's category is not one of errors",
-        };
-        Some(why.to_owned())
+    /// Why the issue is not one that a change of code can end; `None` for errors and slow code.
+    pub(super) fn not_code(&self) -> Option<&'static str> {
+        category::not_code(self.category.as_deref().or(self.kind.as_deref())?)
     }
 }
 
@@ -264,4 +272,23 @@ fn lenient<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> R
         Either::Expected(value) => Some(value),
         Either::Other(_) => None,
     })
+}
+
+/// An object of the expected shape, or nothing. A list, too, would pass for a struct.
+fn object<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Either<T> {
+        List(#[serde(deserialize_with = "list")] ()),
+        Expected(T),
+        Other(IgnoredAny),
+    }
+    Ok(match Either::deserialize(deserializer)? {
+        Either::Expected(value) => Some(value),
+        Either::List(()) | Either::Other(_) => None,
+    })
+}
+
+fn list<'de, D: Deserializer<'de>>(deserializer: D) -> Result<(), D::Error> {
+    Vec::<IgnoredAny>::deserialize(deserializer).map(drop)
 }
