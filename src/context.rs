@@ -41,14 +41,20 @@ pub struct Wait {
     pub why: String,
 }
 
-/// Asks the tracker for everything about an alert, starting from the deliveries that we hold.
+/// Asks the tracker for everything about an alert, starting from the deliveries that we hold. An alert that names no event
+/// stands for the newest one in `environments`.
 ///
 /// # Errors
 /// [`Wait`] where the tracker's rate limit is used up for longer than a request should wait.
-pub async fn from_tracker(sentry: &Sentry, alert: &Alert, deliveries: &[Delivery]) -> Result<FromTracker, Wait> {
+pub async fn from_tracker(
+    sentry: &Sentry,
+    alert: &Alert,
+    deliveries: &[Delivery],
+    environments: &[String],
+) -> Result<FromTracker, Wait> {
     let delivered = deliveries.iter().rev().filter_map(parts_of_delivery).collect::<Vec<_>>();
     let issue = issue(sentry, alert, &delivered).await?;
-    let event = newest_event(sentry, alert, &delivered).await?;
+    let event = newest_event(sentry, alert, &delivered, environments).await?;
     let mut alert = alert.clone();
     complete(&mut alert, issue.value(), event.value());
     let trace = trace(sentry, &alert, event.value()).await?;
@@ -110,15 +116,23 @@ async fn issue(sentry: &Sentry, alert: &Alert, delivered: &[Delivered]) -> Resul
     })
 }
 
-async fn newest_event(sentry: &Sentry, alert: &Alert, delivered: &[Delivered]) -> Result<Found<Event>, Wait> {
+async fn newest_event(
+    sentry: &Sentry,
+    alert: &Alert,
+    delivered: &[Delivered],
+    environments: &[String],
+) -> Result<Found<Event>, Wait> {
     let from_delivery = || delivered.iter().find_map(|part| Some(from_webhook(part.event.clone()?, part.at)));
     if !sentry.has_token() {
         return Ok(
             from_delivery().unwrap_or_else(|| Found::missing(format!("the webhook carried no event, and {NO_TOKEN}")))
         );
     }
-    let which = alert.event_id.as_deref().unwrap_or("latest");
-    let asked = sort(sentry.event(&alert.org, &alert.issue, which).await, "Sentry API: event", true)?;
+    let answer = match &alert.event_id {
+        Some(id) => sentry.event(&alert.org, &alert.issue, id).await,
+        None => sentry.latest_event(&alert.org, &alert.issue, environments).await,
+    };
+    let asked = sort(answer, "Sentry API: event", true)?;
     Ok(match asked {
         Found::Missing { .. } => from_delivery().unwrap_or(asked),
         Found::Here { .. } => asked,

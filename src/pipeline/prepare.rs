@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use super::journal::Journal;
 use super::{Desk, Halt, Seams, unless_cancelled};
 use crate::agent::profile;
-use crate::alert::Alert;
+use crate::alert::{Alert, Reason};
 use crate::config::repository_file::{self, RepositoryFile};
 use crate::config::{Base, ProjectConfig};
 use crate::context::{self, FromTracker, code, suspects};
@@ -18,8 +18,9 @@ use crate::forge::{Remote, RepositoryId, RepositoryInfo};
 use crate::git::mirror::Mirror;
 use crate::git::objects;
 use crate::job::Stage;
-use crate::outcome::Outcome;
+use crate::outcome::{Ignored, Outcome};
 use crate::redact::Redacted;
+use crate::source::sentry::category;
 use crate::store::Delivery;
 use crate::triage::{self, before_work};
 
@@ -217,8 +218,8 @@ pub async fn evidence(desk: &Desk, ground: &Ground) -> Result<Result<Evidence, O
     let deliveries = desk.seams.store.deliveries(desk.job.id, MOST_DELIVERIES).await?;
     let gathering = gather(&desk.seams, &desk.job.alert, &deliveries, ground);
     let gathered = unless_cancelled(&desk.cancel, gathering).await?;
-    // The delivery alone may not have said enough for these.
-    if let Err(why) = triage::fits(&ground.project, &gathered.context.get().alert) {
+    // The delivery alone may not have said enough for this.
+    if let Err(why) = still_fits(&ground.project, gathered.context.get()) {
         return Ok(Err(Outcome::Ignored { why }));
     }
     for line in summary(gathered.context.get()) {
@@ -231,13 +232,23 @@ pub async fn evidence(desk: &Desk, ground: &Ground) -> Result<Result<Evidence, O
     Ok(Ok(gathered))
 }
 
+/// Whether the issue is worth an agent, now that the tracker has been asked.
+fn still_fits(project: &ProjectConfig, context: &Context) -> Result<(), Ignored> {
+    triage::fits(project, &context.alert)?;
+    let category = context.issue.value().and_then(|issue| issue.category.as_deref());
+    match category.and_then(category::not_code) {
+        Some(why) if context.alert.reason != Reason::Requested => Err(Ignored::NotActionable { what: why.to_owned() }),
+        _ => Ok(()),
+    }
+}
+
 /// Gathers the evidence for an alert.
 ///
 /// # Errors
 /// Where the tracker asks us to wait or the repository cannot be read.
 pub async fn gather(seams: &Seams, alert: &Alert, deliveries: &[Delivery], ground: &Ground) -> Result<Evidence, Halt> {
     let FromTracker { mut alert, issue, event, trace, suspects, release_commit } =
-        context::from_tracker(&seams.sentry, alert, deliveries).await?;
+        context::from_tracker(&seams.sentry, alert, deliveries, &ground.project.environments).await?;
     let base = choose_base(ground, release_commit.as_deref()).await?;
     let (mirror, commit) = (&ground.home.mirror, base.commit.as_str());
     let located = match event.value() {

@@ -90,6 +90,20 @@ impl Sentry {
         Ok(event::from_api(&self.of_org(org, &path, &[], EVENT_READ).await?))
     }
 
+    /// The newest event of the issue in one of these environments; in any, where it has none there.
+    ///
+    /// # Errors
+    /// As [`SentryError`] says.
+    pub async fn latest_event(&self, org: &str, issue: &str, environments: &[String]) -> Result<Event, SentryError> {
+        let path = [Fixed("issues"), Name("an issue's id", issue), Fixed("events"), Fixed("latest")];
+        let query: Vec<_> = environments.iter().map(|name| ("environment", name.as_str())).collect();
+        let answer = if_found(self.of_org(org, &path, &query, EVENT_READ).await)?;
+        match answer {
+            Some(found) => Ok(event::from_api(&found)),
+            None => self.event(org, issue, "latest").await,
+        }
+    }
+
     /// The trace, looked for on the day before and after `around`, else in the last 14 days.
     ///
     /// # Errors

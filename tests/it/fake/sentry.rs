@@ -294,7 +294,7 @@ impl Model {
         }
     }
 
-    fn answer(&self, parts: &[&str]) -> Option<Value> {
+    fn answer(&self, parts: &[&str], query: &str) -> Option<Value> {
         match parts {
             [] => Some(
                 json!({ "version": "0", "auth": { "scopes": self.scopes }, "user": { "id": "1", "username": "robin" } }),
@@ -302,7 +302,7 @@ impl Model {
             ["organizations"] => Some(self.organisations.iter().map(|slug| json!({ "slug": slug })).collect()),
             ["organizations", org] => self.organisation_json(org),
             ["organizations", org, "issues", id] => Some(self.find(org, id)?.json.clone()),
-            ["organizations", org, "issues", id, "events", which] => self.find(org, id)?.event(which).cloned(),
+            ["organizations", org, "issues", id, "events", which] => self.find(org, id)?.event(which, query).cloned(),
             ["organizations", org, "shortids", short] => {
                 let issue = self.find(org, short)?;
                 Some(json!({ "organizationSlug": org, "projectSlug": issue.project, "groupId": issue.json["id"],
@@ -337,10 +337,17 @@ impl Model {
 }
 
 impl IssueModel {
-    fn event(&self, which: &str) -> Option<&Value> {
+    /// Of the named environments, where the query names some.
+    fn event(&self, which: &str, query: &str) -> Option<&Value> {
+        let wanted: Vec<_> =
+            query.split('&').filter_map(|pair| pair.strip_prefix("environment=")).map(decoded).collect();
+        let tagged = |event: &&Value| {
+            let mut tags = event["tags"].as_array().into_iter().flatten().filter(|tag| tag["key"] == "environment");
+            wanted.is_empty() || tags.any(|tag| wanted.iter().any(|name| tag["value"] == **name))
+        };
         match which {
-            "oldest" => self.events.first(),
-            "latest" | "recommended" => self.events.last(),
+            "oldest" => self.events.iter().find(tagged),
+            "latest" | "recommended" => self.events.iter().rev().find(tagged),
             id => self.events.iter().find(|event| event["eventID"] == *id),
         }
     }
@@ -405,7 +412,7 @@ fn model_answer(model: &Model, path: &str, query: &str, authorization: Option<&s
     if !scope.is_empty() && !model.scopes.iter().any(|known| known == scope) {
         return refusal(403, "You do not have permission to perform this action.");
     }
-    match model.answer(&parts) {
+    match model.answer(&parts, query) {
         Some(Value::Array(list)) => page(model, &list, query),
         Some(json) => json_response(200, &json),
         None => refusal(404, "The requested resource does not exist"),

@@ -4,8 +4,8 @@
 
 use std::path::Path;
 
-use patchwright::outcome::Outcome;
-use serde_json::json;
+use patchwright::outcome::{Ignored, Outcome};
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::fake::sentry::{Fault, TOKEN};
@@ -72,6 +72,43 @@ async fn without_answers_from_the_api_the_job_goes_on_and_says_what_is_missing()
         assert!(history.contains("context trace: missing, "), "{status}: {history}");
         assert!(!history.contains(TOKEN), "{status}");
     }
+}
+
+/// A new issue, told by a webhook that knows no event.
+fn created(issue: &str) -> Value {
+    json!({ "action": "created", "data": { "issue": {
+        "id": issue, "title": "DivisionByZero: division by 0", "level": "error", "issueCategory": "error",
+        "project": { "slug": "web" }, "permalink": format!("https://sentry.example/organizations/acme/issues/{issue}/"),
+    } } })
+}
+
+#[tokio::test]
+async fn an_alert_without_an_event_stands_for_the_newest_one_in_the_projects_environments() {
+    let service = Described::with_agent(FIXER).project("environments = [\"production\"]").with_sentry().start().await;
+    let event = |id: char, environment: &str| {
+        let mut event = super::event("1");
+        event["eventID"] = id.to_string().repeat(32).into();
+        event["tags"][0]["value"] = environment.into();
+        event
+    };
+    let sentry = service.sentry.as_ref().unwrap();
+    sentry.issue("acme", "web", "1").event(event('a', "production")).event(event('b', "staging"));
+    sentry.issue("acme", "web", "2").event(event('c', "staging"));
+    let both = service.done(service.post("issue", &created("1")).await.job()).await;
+    assert!(matches!(both.outcome, Some(Outcome::Opened { .. })), "{}", service.history(both.id).await);
+    let staging = service.done(service.post("issue", &created("2")).await.job()).await;
+    let expected = Outcome::Ignored { why: Ignored::Environment { environment: "staging".into() } };
+    assert_eq!(staging.outcome, Some(expected));
+}
+
+#[tokio::test]
+async fn an_issue_that_turns_out_to_be_no_error_is_not_given_to_an_agent() {
+    let service = Described::with_agent(FIXER).with_sentry().start().await;
+    let issue = service.sentry.as_ref().unwrap().issue("acme", "web", "1").field("issueCategory", json!("outage"));
+    issue.event(super::event("1"));
+    let job = service.work("1").await;
+    let Some(Outcome::Ignored { why }) = &job.outcome else { panic!("{:?}", job.outcome) };
+    assert!(why.to_string().contains("it is an outage"), "{why}");
 }
 
 #[tokio::test]
