@@ -38,7 +38,7 @@ pub fn fits(project: &ProjectConfig, alert: &Alert) -> Result<(), Ignored> {
     }
     if let Some(level) = &alert.level
         && !project.levels.is_empty()
-        && !project.levels.contains(level)
+        && !project.levels.iter().any(|wanted| wanted.eq_ignore_ascii_case(level))
     {
         return Err(Ignored::Level { level: level.clone() });
     }
@@ -93,6 +93,7 @@ mod tests {
             config(serde_json::json!([{"sentry": "shop", "repository": "a/b", "environments": ["production"]}]));
         assert!(admit(&config, &alert(Reason::New, None, None)).is_ok());
         assert!(admit(&config, &alert(Reason::New, Some("production"), Some("fatal"))).is_ok());
+        assert!(admit(&config, &alert(Reason::New, None, Some("ERROR"))).is_ok());
         let staging = admit(&config, &alert(Reason::New, Some("staging"), None));
         assert_eq!(staging, Err(Ignored::Environment { environment: "staging".into() }));
         let warning = admit(&config, &alert(Reason::New, None, Some("warning")));
