@@ -22,7 +22,7 @@ fn compile() -> Patterns {
     let pattern = |text| Regex::new(text).expect("pattern");
     Patterns {
         email: pattern(r"[\p{L}\p{N}._%+-]+@[\p{L}\p{N}-]+(?:\.[\p{L}\p{N}-]+)+"),
-        ipv4: pattern(r"\b[0-9]{1,3}(?:\.[0-9]{1,3}){3,}\b"),
+        ipv4: pattern(r"(?:\b(?i:version)[=:/ ]{1,2})?\b[0-9]{1,3}(?:\.[0-9]{1,3}){3,}\b"),
         ipv6: pattern(r"[\w:.]*:[\w:.]*:[\w:.]*"),
         card: pattern(r"\b[0-9](?:[ -]?[0-9]){12,18}\b"),
     }
@@ -42,16 +42,31 @@ fn mask(found: &Captures<'_>, with: &str, applies: fn(&str) -> bool) -> String {
     if applies(text) { with.to_owned() } else { text.to_owned() }
 }
 
+/// Ends of file names that are no top-level domain, as in `icon@2x.png`.
+const FILES: [&str; 17] = [
+    "bmp", "cjs", "css", "gif", "html", "ico", "jpeg", "jpg", "js", "json", "jsx", "mjs", "png", "svg", "tsx", "webp",
+    "xml",
+];
+
 /// `git@host` is how SSH addresses of repositories begin, and `shop@2.4.0` is how releases are named: no top-level domain
 /// is a number.
 fn is_person(email: &str) -> bool {
     let domain = email.rsplit('.').next().unwrap_or_default();
-    !email.starts_with("git@") && domain.chars().count() > 1 && domain.chars().all(char::is_alphabetic)
+    !email.starts_with("git@")
+        && domain.chars().count() > 1
+        && domain.chars().all(char::is_alphabetic)
+        && !FILES.contains(&domain.to_ascii_lowercase().as_str())
 }
 
+/// `Version=13.2.1.4` is none and does not parse as one, nor is `Chrome/142.0.0.0`: what ends in 0 names a network at most.
 fn is_public_ipv4(text: &str) -> bool {
     text.parse::<Ipv4Addr>().is_ok_and(|ip| {
-        !(ip.is_loopback() || ip.is_private() || ip.is_unspecified() || ip.is_link_local() || ip.is_broadcast())
+        !(ip.octets()[3] == 0
+            || ip.is_loopback()
+            || ip.is_private()
+            || ip.is_unspecified()
+            || ip.is_link_local()
+            || ip.is_broadcast())
     })
 }
 
@@ -92,7 +107,7 @@ mod tests {
 
     #[test]
     fn what_only_looks_like_it_stays() {
-        let clean = "git@github.com:acme/web @decorator 127.0.0.1:8080 10.0.0.3 1.2.3.4.5 75.0.3770.100 a::b std::ffi 12:30:45 \
+        let clean = "Version=13.0.0.0 Chrome/142.0.0.0 version: 4.2.1.3, icon@2x.png git@github.com:acme/web @decorator 127.0.0.1:8080 10.0.0.3 1.2.3.4.5 75.0.3770.100 a::b std::ffi 12:30:45 \
                      1732280932000 4111111111111112 user@localhost";
         assert_eq!(replace(clean), clean);
     }
