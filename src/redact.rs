@@ -8,6 +8,7 @@
 //! nor the value. Two personal layers more are for text that outsiders' data went into; see [`Redactor::personal`].
 
 mod assignments;
+mod hidden;
 mod keys;
 mod known;
 mod personal;
@@ -21,7 +22,9 @@ use serde_json::Value;
 
 use known::KnownSecrets;
 
+pub use hidden::is_hidden;
 pub use known::SHORTEST_SECRET;
+pub use shapes::hide_private_keys;
 
 /// Nesting below which JSON is not followed but replaced as a whole; the depth at which `serde_json` stops reading, too.
 const DEEPEST: usize = 128;
@@ -113,6 +116,12 @@ impl Redactor {
         Redacted(self.walk(value, Scope::Secrets, None, DEEPEST))
     }
 
+    /// JSON without secrets and personal data; see [`Redactor::personal`] for what it is meant for.
+    #[must_use]
+    pub fn personal_json(&self, value: Value) -> Redacted<Value> {
+        Redacted(self.walk(value, Scope::Personal, None, DEEPEST))
+    }
+
     /// Any data without secrets, by way of its JSON; see [`Redactor::json`].
     ///
     /// # Errors
@@ -137,7 +146,20 @@ impl Redactor {
         serde_json::from_value(clean).map(Redacted)
     }
 
+    /// Hidden characters stay, since scripts and emoji need some of them, unless a secret shows without them: whoever
+    /// strips them later would put it together.
     fn clean(&self, text: &str, scope: Scope) -> String {
+        if text.contains(is_hidden) {
+            let visible = text.replace(is_hidden, "");
+            let clean = self.clean_visible(&visible, scope);
+            if clean != visible {
+                return clean;
+            }
+        }
+        self.clean_visible(text, scope)
+    }
+
+    fn clean_visible(&self, text: &str, scope: Scope) -> String {
         let text = self.known.as_ref().map_or_else(|| text.to_owned(), |known| known.replace(text));
         let text = shapes::replace(&text);
         let text = match scope {
@@ -156,7 +178,9 @@ impl Redactor {
         match value {
             Value::Null | Value::Bool(_) => value,
             Value::Number(_) if secret => Value::from(marker(keys::KIND)),
-            Value::String(text) if secret && !text.is_empty() => Value::from(marker(keys::KIND)),
+            Value::String(text) if secret && !assignments::is_nothing(&text) && !is_truth(&text) => {
+                Value::from(marker(keys::KIND))
+            }
             Value::Number(_) => value,
             // The id of a thing may pass for a card number, and without it the thing is lost.
             Value::String(text) if name.is_some_and(keys::is_id) && text.bytes().all(|b| b.is_ascii_digit()) => {
@@ -191,6 +215,11 @@ impl Redactor {
 enum Scope {
     Secrets,
     Personal,
+}
+
+/// A truth value as Python prints it; that there is a secret may be what the error is about.
+fn is_truth(text: &str) -> bool {
+    matches!(text, "True" | "False" | "true" | "false")
 }
 
 /// What stands in the place of a secret.
@@ -250,6 +279,23 @@ mod tests {
         assert_eq!(*Redactor::default().json(event.clone()).get(), event);
         let masked = json!({"id": "4111111111111111", "message": "[email] paid with [card]"});
         assert_eq!(*Redactor::default().personal_data(&event).unwrap().get(), masked);
+    }
+
+    #[test]
+    fn what_is_no_value_stays_under_a_secret_name() {
+        let locals =
+            json!({ "password": "None", "token": "''", "secret": "null", "auth": "undefined", "session": "False" });
+        assert_eq!(*Redactor::default().json(locals.clone()).get(), locals);
+    }
+
+    #[test]
+    fn a_secret_that_hidden_characters_take_apart_is_found_and_others_keep_theirs() {
+        for hidden in ['\u{34f}', '\u{fe0f}', '\u{3164}', '\u{200b}'] {
+            let token = format!("ghp_a1{hidden}{}", "b2".repeat(17));
+            assert_eq!(Redactor::default().text(&token).as_str(), "[redacted:github-token]");
+        }
+        let family = "\u{1f469}\u{200d}\u{1f467} is no secret";
+        assert_eq!(Redactor::default().text(family).as_str(), family);
     }
 
     #[test]

@@ -3,6 +3,8 @@
 //! Invariant: what leaves here holds no control, bidirectional, zero-width or tag character but `\n` and `\t`, and
 //! every cut falls on a character and says how much is gone.
 
+use crate::redact::is_hidden;
+
 /// The text without anything that a reader would not see; line ends become `\n`.
 ///
 /// Covers the "Trojan Source" bidirectional controls (CVE-2021-42574), zero-width and filler characters, and the tag
@@ -18,15 +20,6 @@ pub fn visible(text: &str) -> String {
             _ => Some(c),
         })
         .collect()
-}
-
-/// Whether the character leaves no mark of its own on the screen.
-const fn is_hidden(c: char) -> bool {
-    matches!(c,
-        '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}'
-        | '\u{180b}'..='\u{180f}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}'
-        | '\u{3164}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{ffa0}' | '\u{fff0}'..='\u{fffb}'
-        | '\u{1bca0}'..='\u{1bca3}' | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e0fff}')
 }
 
 /// The text, or its first `max` characters and a note of how many more there were.

@@ -3,6 +3,8 @@
 //! Invariant: what comes out is at most `cap` bytes, cut between characters, and reads the same to a person, a terminal
 //! and a model.
 
+use crate::redact::is_hidden;
+
 /// Marks a text that was cut.
 const CUT: char = '…';
 
@@ -35,23 +37,6 @@ fn clean(text: &str, cap: usize, control: impl Fn(char) -> Option<char>) -> Stri
         }
     }
     clean
-}
-
-/// Characters that a reader does not see but a model or a terminal obeys: zero-width and bidirectional controls
-/// (Unicode Standard Annex 9, "Trojan Source"), invisible operators, tag characters, variation selectors beyond emoji.
-const fn is_hidden(c: char) -> bool {
-    matches!(
-        c,
-        '\u{ad}'
-            | '\u{61c}'
-            | '\u{180e}'
-            | '\u{200b}'..='\u{200f}'
-            | '\u{2028}'..='\u{202e}'
-            | '\u{2060}'..='\u{206f}'
-            | '\u{feff}'
-            | '\u{fff9}'..='\u{fffb}'
-            | '\u{e0000}'..='\u{e0fff}'
-    )
 }
 
 #[cfg(test)]
