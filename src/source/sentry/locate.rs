@@ -94,11 +94,13 @@ fn from_address(text: &str, default_org: Option<String>) -> Result<Reference, &'
     Ok(Reference::Issue { base: Some(origin(&url)?), org, issue, event })
 }
 
+/// Labels before `sentry.io` that are regions or services of Sentry's, not organisations.
+const NOT_ORGANISATIONS: [&str; 7] = ["us", "us2", "de", "eu", "www", "app", "docs"];
+
 /// `acme` of `acme.sentry.io`; the hosts of Sentry's regions name no organisation, nor does a self-hosted server.
-fn org_in_host(url: &Url) -> Option<String> {
+pub(super) fn org_in_host(url: &Url) -> Option<String> {
     let org = url.domain()?.strip_suffix(".sentry.io")?;
-    let is_region = matches!(org, "us" | "us2" | "de" | "eu" | "www");
-    (is_name(org) && !is_region).then(|| org.to_owned())
+    (is_name(org) && !NOT_ORGANISATIONS.contains(&org)).then(|| org.to_owned())
 }
 
 /// The address without path, query, fragment, user name and password.
@@ -159,6 +161,7 @@ mod tests {
             ("https://acme.sentry.io/issues/WEB-1F/", "https://acme.sentry.io/", "acme", "WEB-1F", None),
             ("https://sentry.io/organizations/acme/issues/123/?project=1", "https://sentry.io/", "acme", "123", None),
             ("https://us.sentry.io/organizations/acme/issues/123/", "https://us.sentry.io/", "acme", "123", None),
+            ("https://app.sentry.io/issues/123/", "https://app.sentry.io/", "default", "123", None),
             ("https://us.sentry.io/issues/123/", "https://us.sentry.io/", "default", "123", None),
             ("https://sentry.io/acme/web/issues/123/", "https://sentry.io/", "acme", "123", None),
             ("https://sentry.io/api/0/organizations/acme/issues/123/", "https://sentry.io/", "acme", "123", None),

@@ -288,7 +288,8 @@ fn change_of_issue(issue: &Issue, action: &str) -> Result<Reason, String> {
 fn from_event(event: &Event, reason: Reason, default_org: Option<&str>) -> Result<Meaning, BadPayload> {
     let origin = origin::find(event.addresses(), default_org);
     let issue = event.issue_id().ok_or(BadPayload::Missing { field: "event.issue_id" })?;
-    let project = origin.project.or_else(|| origin::slug(event.project_slug.as_deref()?));
+    let project =
+        origin.project.or_else(|| origin::slug(event.project_slug.as_deref().or(event.project_slug_camel.as_deref())?));
     let project = project.ok_or(BadPayload::Missing { field: "event.url" })?;
     Ok(Meaning::Work(Box::new(Alert {
         source: SOURCE.to_owned(),

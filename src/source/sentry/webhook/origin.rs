@@ -4,15 +4,14 @@
 
 use url::Url;
 
+use crate::source::sentry::locate::org_in_host;
+
 /// What the addresses told.
 #[derive(Default, PartialEq, Eq, Debug)]
 pub(super) struct Origin {
     pub(super) org: Option<String>,
     pub(super) project: Option<String>,
 }
-
-/// Labels before `sentry.io` that are regions or services of Sentry's, not organisations.
-const NOT_ORGANISATIONS: [&str; 6] = ["us", "us2", "de", "www", "app", "docs"];
 
 /// What the first addresses that tell it say; where none names the organisation, the default.
 pub(super) fn find<'a>(addresses: impl Iterator<Item = &'a str>, default_org: Option<&str>) -> Origin {
@@ -40,13 +39,8 @@ fn read(address: &str) -> Origin {
         ["api", "0", "projects", org, project, ..] => Origin { org: slug(org), project: slug(project) },
         ["api", "0", "organizations", org, ..] | ["organizations", org, ..] => Origin { org: slug(org), project: None },
         ["api", ..] => Origin::default(),
-        _ => Origin { org: url.host_str().and_then(org_of_host), project: None },
+        _ => Origin { org: org_in_host(&url).and_then(|org| slug(&org)), project: None },
     }
-}
-
-/// The organisation in a customer domain of sentry.io.
-fn org_of_host(host: &str) -> Option<String> {
-    slug(host.strip_suffix(".sentry.io")?).filter(|org| !NOT_ORGANISATIONS.contains(&org.as_str()))
 }
 
 #[cfg(test)]
@@ -63,6 +57,8 @@ mod tests {
             ("https://acme.sentry.io/projects/shop/", Some("acme"), None),
             ("https://sentry.io/api/0/issues/7/", None, None),
             ("https://us.sentry.io/issues/7/", None, None),
+            ("https://eu.sentry.io/issues/7/", None, None),
+            ("https://app.sentry.io/issues/7/", None, None),
             ("https://acme.sentry.io.evil.example/issues/7/", None, None),
             ("https://sentry.io/organizations/..%2Fadmin/issues/7/", None, None),
             ("not an address", None, None),

@@ -64,6 +64,8 @@ pub(super) struct Event {
     event_id_of_api: Option<String>,
     #[serde(default, deserialize_with = "text")]
     pub(super) project_slug: Option<String>,
+    #[serde(default, rename = "projectSlug", deserialize_with = "text")]
+    pub(super) project_slug_camel: Option<String>,
     #[serde(default, deserialize_with = "text")]
     pub(super) title: Option<String>,
     #[serde(default, deserialize_with = "text")]
