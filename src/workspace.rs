@@ -44,6 +44,7 @@ impl Workspace {
     /// The places of a run, without making anything.
     #[must_use]
     pub fn at(work: &Path, lease: &Lease) -> Self {
+        let work = std::path::absolute(work).unwrap_or_else(|_| work.to_owned());
         Self { root: work.join(folder_name(lease.job, lease.fence)) }
     }
 
