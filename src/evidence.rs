@@ -46,6 +46,14 @@ impl<T> Found<T> {
         }
     }
 
+    /// Why the evidence is not here.
+    pub fn why_missing(&self) -> Option<&str> {
+        match self {
+            Self::Here { .. } => None,
+            Self::Missing { why } => Some(why),
+        }
+    }
+
     /// A missing piece.
     pub fn missing(why: impl Into<String>) -> Self {
         Self::Missing { why: why.into() }
@@ -67,6 +75,39 @@ pub struct Context {
     pub suspects: Found<Vec<Suspect>>,
     /// Source code around the in-app frames, at the commit that is worked on.
     pub code: Found<Vec<CodeExcerpt>>,
+    /// What is missing of parts that are there.
+    pub gaps: Vec<Gap>,
+}
+
+/// Something that could not be had, or was left out, of a part that is there.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Gap {
+    /// The part, for people: `suspect commits`.
+    pub part: String,
+    /// What, and why.
+    pub why: String,
+}
+
+impl Gap {
+    /// A gap in this part.
+    pub fn new(part: &str, why: impl Into<String>) -> Self {
+        Self { part: part.to_owned(), why: why.into() }
+    }
+}
+
+impl Context {
+    /// Everything that could not be had, part by part, each with the reason.
+    pub fn missing(&self) -> Vec<Gap> {
+        let parts = [
+            ("issue", self.issue.why_missing()),
+            ("event", self.event.why_missing()),
+            ("trace", self.trace.why_missing()),
+            ("suspect commits", self.suspects.why_missing()),
+            ("code at the frames", self.code.why_missing()),
+        ];
+        let parts = parts.into_iter().filter_map(|(part, why)| Some(Gap::new(part, why?)));
+        parts.chain(self.gaps.iter().cloned()).collect()
+    }
 }
 
 /// What the tracker knows about the issue.
@@ -137,6 +178,12 @@ pub struct Event {
     pub tags: Vec<(String, String)>,
     /// Problems that the tracker had with the event, such as a missing source map.
     pub processing_errors: Vec<String>,
+    /// What else the program reported (contexts, extra data), name and printed value.
+    pub more: Vec<(String, String)>,
+    /// What is in the event and not in here, as counts.
+    pub omitted: Vec<String>,
+    /// The event as it came, redacted, as a text.
+    pub raw: String,
 }
 
 /// One exception of a chain.
@@ -152,6 +199,10 @@ pub struct Exception {
     pub handled: Option<bool>,
     /// Frames, the innermost (where it was raised) first.
     pub frames: Vec<Frame>,
+    /// Frames that were left out because there were too many.
+    pub omitted_frames: usize,
+    /// Exceptions of the chain that were left out between the one before this in the list and this one.
+    pub omitted_before: usize,
 }
 
 /// One frame of a stack.
@@ -169,7 +220,7 @@ pub struct Frame {
     pub line: Option<u32>,
     /// Column, from 1.
     pub column: Option<u32>,
-    /// Whether the frame is the application's own code.
+    /// Whether the frame is the application's own code; where the tracker marks no frame as that, all count as it.
     pub in_app: bool,
     /// Source lines around it, `(number, text)`.
     pub source: Vec<(u32, String)>,
@@ -216,6 +267,8 @@ pub struct Trace {
     pub roots: Vec<Span>,
     /// Spans that were left out because there were too many.
     pub omitted: u64,
+    /// Whether the tracker had more than we read.
+    pub more_pages: bool,
 }
 
 /// One span of a trace.

@@ -27,7 +27,7 @@ use crate::clock::{self, Moment};
 use crate::config::Config;
 use crate::config::environment::Environment;
 use crate::config::secret::Secrets;
-use crate::context::Wait;
+use crate::context::Setback;
 use crate::forge::{Forge, ForgeError};
 use crate::git::{Git, GitError};
 use crate::job::{Job, Lease};
@@ -266,9 +266,12 @@ impl From<TriageError> for Halt {
     }
 }
 
-impl From<Wait> for Halt {
-    fn from(wait: Wait) -> Self {
-        Self::Later { at: wait.until, why: wait.why, asked: true }
+impl From<Setback> for Halt {
+    fn from(setback: Setback) -> Self {
+        match setback {
+            Setback::Wait { until, why, asked } => Self::Later { at: until, why, asked },
+            Setback::Refused { why } => Self::broken(why),
+        }
     }
 }
 

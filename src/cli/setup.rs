@@ -96,7 +96,11 @@ pub fn seams_on(
     let forge = forge(&config, &secrets)?;
     let token = secrets.sentry_token.as_ref().map(|secret| secret.value.clone());
     let sentry = Sentry::new(&config.sentry.url, token).context("the Sentry client cannot be made")?;
-    let prompts = Prompts::load(config.prompt.dir.as_deref()).map_err(|error| CliError::Usage(error.to_string()))?;
+    let sentry = sentry.with_redactor(Arc::clone(&redactor));
+    // Filled in once with made-up data: a mistake must not show only when an agent is to be paid.
+    let prompts = Prompts::load(config.prompt.dir.as_deref())
+        .and_then(|prompts| prompts.check().map(|()| prompts))
+        .map_err(|error| CliError::Usage(error.to_string()))?;
     let executable = process::this_executable();
     let environment = start.environment.clone();
     Ok(Arc::new(Seams { config, environment, secrets, redactor, store, forge, sentry, prompts, executable }))

@@ -12,7 +12,7 @@ mod snapshot;
 mod trees;
 mod work_tree;
 
-pub use self::content::{find_paths, read_file};
+pub use self::content::{Fit, find_paths, read_file};
 pub use self::history::{BlamedLine, CommitSummary, blame, commit_info, log};
 pub use self::snapshot::{Rules, Snapshot, snapshot};
 pub use self::trees::{Applied, CommitInfo, between, changes, commit, diff, pin};

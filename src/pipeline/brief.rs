@@ -10,7 +10,6 @@ use super::{Desk, Halt, Seams};
 use crate::agent::handback::Handback;
 use crate::alert::Alert;
 use crate::config::CommandLine;
-use crate::evidence::{Context, Found};
 use crate::job::JobId;
 use crate::process::Ended;
 use crate::prompt::body::PullRequestText;
@@ -131,7 +130,7 @@ fn facts(seams: &Seams, job: JobId, evidence: &Evidence) -> PullRequestFacts {
         base_commit: evidence.base.commit.clone(),
         base_branch: String::new(),
         suspects: context.suspects.value().cloned().unwrap_or_default(),
-        missing: missing(context),
+        missing: context.missing().into_iter().map(|gap| format!("{}: {}", gap.part, gap.why)).collect(),
         trailers: git.trailers.clone(),
         sign_off: git.sign_off.then(|| format!("{} <{}>", git.author_name, git.author_email)),
     }
@@ -149,24 +148,6 @@ fn claims(handback: Option<&Handback>, last_words: &str) -> AgentClaims {
         // Without a result file, the diff and the last output speak.
         None => AgentClaims { summary: said(last_words), ..AgentClaims::default() },
     }
-}
-
-/// The parts of the evidence that could not be had, a sentence each.
-fn missing(context: &Context) -> Vec<String> {
-    fn why<T>(name: &str, found: &Found<T>) -> Option<String> {
-        match found {
-            Found::Here { .. } => None,
-            Found::Missing { why } => Some(format!("{name}: {why}")),
-        }
-    }
-    let parts = [
-        why("issue", &context.issue),
-        why("event", &context.event),
-        why("trace", &context.trace),
-        why("suspect commits", &context.suspects),
-        why("code at the frames", &context.code),
-    ];
-    parts.into_iter().flatten().collect()
 }
 
 /// Our own address of the issue: what an event brings may lead anywhere.

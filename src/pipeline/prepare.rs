@@ -12,8 +12,9 @@ use crate::agent::profile;
 use crate::alert::{Alert, Reason};
 use crate::config::repository_file::{self, RepositoryFile};
 use crate::config::{Base, ProjectConfig};
-use crate::context::{self, FromTracker, code, suspects};
-use crate::evidence::{Context, Event, Found, Issue, Trace};
+use crate::context::code::{self, Code};
+use crate::context::{self, FromTracker, suspects};
+use crate::evidence::{Context, Event, Found, Gap, Issue, Trace};
 use crate::forge::{Remote, RepositoryId, RepositoryInfo};
 use crate::git::mirror::Mirror;
 use crate::git::objects;
@@ -247,20 +248,24 @@ fn still_fits(project: &ProjectConfig, context: &Context) -> Result<(), Ignored>
 /// # Errors
 /// Where the tracker asks us to wait or the repository cannot be read.
 pub async fn gather(seams: &Seams, alert: &Alert, deliveries: &[Delivery], ground: &Ground) -> Result<Evidence, Halt> {
-    let FromTracker { mut alert, issue, event, trace, suspects, release_commit } =
-        context::from_tracker(&seams.sentry, alert, deliveries, &ground.project.environments).await?;
+    let FromTracker { mut alert, issue, event, trace, suspects, release_commit, mut gaps } =
+        Box::pin(context::from_tracker(&seams.sentry, alert, deliveries, &ground.project.environments)).await?;
     let base = choose_base(ground, release_commit.as_deref()).await?;
     let (mirror, commit) = (&ground.home.mirror, base.commit.as_str());
-    let located = match event.value() {
+    let code = match event.value() {
         Some(event) => code::locate(mirror, commit, ground.project.path.as_deref(), event).await?,
-        None => Vec::new(),
+        None => Code::default(),
     };
-    let code = code::excerpts(mirror, commit, &located).await?;
-    let suspects = suspects::join(mirror, commit, &located, suspects).await;
+    let (suspects, more) = suspects::join(mirror, commit, &code.excerpts, suspects, suspects::HISTORY).await;
+    gaps.extend(more);
+    if code.omitted > 0 {
+        gaps.push(Gap::new("code at the frames", format!("{} more frames were not looked up", code.omitted)));
+    }
+    let code = code::evidence(code.excerpts, commit, event.value());
     // What an event says of people is masked; authors of commits stay, since reviewers need them.
     let (issue, event, trace) = without_people(seams, &(issue, event, trace))?;
     alert.title = seams.redactor.personal(&alert.title).into_inner();
-    let context = Context { alert, issue, event, trace, suspects, code };
+    let context = Context { alert, issue, event, trace, suspects, code, gaps };
     let context = seams.redactor.data(&context).map_err(unreadable)?;
     Ok(Evidence { context, base })
 }
@@ -305,7 +310,7 @@ fn summary(context: &Context) -> Vec<String> {
             Found::Missing { why } => format!("{name}: missing, {why}"),
         }
     }
-    vec![
+    let mut lines = vec![
         line("issue", &context.issue, |issue| match issue.events {
             Some(events) => format!("{} ({events} events)", issue.title),
             None => issue.title.clone(),
@@ -322,7 +327,9 @@ fn summary(context: &Context) -> Vec<String> {
         line("code", &context.code, |code| {
             code.iter().map(|excerpt| format!("{}:{}", excerpt.path, excerpt.line)).collect::<Vec<_>>().join(", ")
         }),
-    ]
+    ];
+    lines.extend(context.gaps.iter().map(|gap| format!("{}: {}", gap.part, gap.why)));
+    lines
 }
 
 /// A commit id, cut to what people read.

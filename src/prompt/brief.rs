@@ -65,6 +65,7 @@ struct View {
     result_file: String,
     base_commit: String,
     base_why: String,
+    release: bool,
     setup_command: Option<String>,
     test_command: Option<String>,
     baseline: Option<Baseline>,
@@ -102,15 +103,18 @@ impl Prompts {
         let mut view = View::new(redactor, brief);
         let instructions = self.templates.render(templates::FIX, &view)?.len();
         let sections = section::sections(brief.context.get(), section::Caps::PROMPT);
-        let room = budget.saturating_sub(instructions);
-        view.evidence = budget::fit(&sections, &brief.fence, &folder, room)
-            .map_err(|evidence| PromptError::Budget { budget, needed: instructions + evidence })?;
-        let prompt = self.templates.render(templates::FIX, &view)?;
-        if prompt.len() > budget {
-            // Only a template that uses the evidence more than once gets here.
-            return Err(PromptError::Budget { budget, needed: prompt.len() });
+        let mut room = budget.saturating_sub(instructions);
+        loop {
+            view.evidence = budget::fit(&sections, &brief.fence, &folder, room)
+                .map_err(|evidence| PromptError::Budget { budget, needed: instructions + evidence })?;
+            let prompt = redactor.text(&self.templates.render(templates::FIX, &view)?);
+            let over = prompt.as_str().len().saturating_sub(budget);
+            if over == 0 {
+                return Ok(prompt);
+            }
+            // A marker may be longer than what it stands for, or the template uses the evidence more than once.
+            room = room.checked_sub(over).ok_or(PromptError::Budget { budget, needed: prompt.as_str().len() })?;
         }
-        Ok(redactor.text(&prompt))
     }
 }
 
@@ -136,6 +140,7 @@ impl View {
             result_file: brief.result_file.display().to_string(),
             base_commit: clean::commit(&brief.base_commit).to_owned(),
             base_why: clean::one_line(&brief.base_why, 200),
+            release: context.alert.release.is_some(),
             setup_command: brief.setup_command.as_deref().map(|command| clean::one_line(command, 1_000)),
             test_command: brief.test_command.as_deref().map(|command| clean::one_line(command, 1_000)),
             baseline: brief.baseline.as_ref().map(|run| Baseline::new(redactor, brief, run)),

@@ -22,14 +22,16 @@ pub fn visible(text: &str) -> String {
         .collect()
 }
 
-/// The text, or its first `max` characters and a note of how many more there were.
+/// The text, or its first `max` characters and a note of how many more there were; at least, where it ends in the mark of an
+/// earlier cut.
 #[must_use]
 pub fn shorten(text: &str, max: usize) -> String {
     match text.char_indices().nth(max) {
         None => text.to_owned(),
         Some((at, _)) => {
             let (kept, gone) = text.split_at(at);
-            format!("{}… ({} more characters)", kept.trim_end(), gone.chars().count())
+            let least = if gone.ends_with('…') { "at least " } else { "" };
+            format!("{}… ({least}{} more characters)", kept.trim_end(), gone.chars().count())
         }
     }
 }
@@ -92,6 +94,7 @@ mod tests {
     fn a_cut_falls_on_a_character_and_says_what_is_gone() {
         assert_eq!(shorten("ééééé", 3), "ééé… (2 more characters)");
         assert_eq!(shorten("ééé", 3), "ééé");
+        assert_eq!(shorten("éééé…", 3), "ééé… (at least 2 more characters)");
         assert_eq!(shorten_to_end("ééxyz", 3), "(2 characters before this)\nxyz");
         assert_eq!(shorten_to_end("xyz", 3), "xyz");
     }

@@ -127,6 +127,7 @@ fn context(full: bool) -> Context {
         trace: Found::missing("this is a sample"),
         suspects: Found::missing("this is a sample"),
         code: Found::missing("this is a sample"),
+        gaps: Vec::new(),
     }
 }
 

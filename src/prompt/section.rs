@@ -101,6 +101,7 @@ pub(super) fn sections(context: &Context, caps: Caps) -> Vec<Section> {
         );
         add("The request", "request.md", "lines", 4, from, around::request(event, caps));
         add("Tags", "tags.md", "tags", 3, from, around::tags(event, caps));
+        add("What else the program reported", "more.md", "lines", 2, from, around::more(event, caps));
     }
     if let Found::Here { value: issue, from } = &context.issue {
         add("The issue in the tracker", "issue.md", "lines", 4, from, around::issue(issue, caps));
@@ -116,22 +117,10 @@ pub(super) fn sections(context: &Context, caps: Caps) -> Vec<Section> {
     sections
 }
 
-/// The parts that are not there, each with the reason.
-pub(super) fn missing(context: &Context) -> Vec<(&'static str, String)> {
-    fn why<T>(found: &Found<T>) -> Option<String> {
-        match found {
-            Found::Here { .. } => None,
-            Found::Missing { why } => Some(super::clean::one_line(why, 300)),
-        }
-    }
-    let parts = [
-        ("issue", why(&context.issue)),
-        ("event", why(&context.event)),
-        ("trace", why(&context.trace)),
-        ("suspect commits", why(&context.suspects)),
-        ("code at the frames", why(&context.code)),
-    ];
-    parts.into_iter().filter_map(|(part, why)| Some((part, why?))).collect()
+/// What could not be had, each with the reason.
+pub(super) fn missing(context: &Context) -> Vec<(String, String)> {
+    let gaps = context.missing().into_iter();
+    gaps.map(|gap| (super::clean::one_line(&gap.part, 40), super::clean::one_line(&gap.why, 300))).collect()
 }
 
 /// Where a part came from, and who could have written it.

@@ -66,6 +66,19 @@ async fn prompt_prints_the_prompt_and_starts_no_agent_and_no_job() {
 }
 
 #[tokio::test]
+async fn a_mistake_in_a_template_is_found_before_anything_is_started() {
+    let service = with_payload(Described::with_agent("touch ran")).await;
+    let templates = service.folder().join("templates");
+    std::fs::create_dir(&templates).unwrap();
+    std::fs::write(templates.join("fix.md.j2"), "{{ fence }}\n{{ evidnce }}\n").unwrap();
+    for command in [vec!["serve"], vec!["run", "alert.json"]] {
+        let set = [command, vec!["--set", "prompt.dir=templates"]].concat();
+        let (code, _, error) = seen(&service.run(&set).await);
+        assert!(code == 2 && error.contains("fix.md.j2:2: "), "{code} {error}");
+    }
+}
+
+#[tokio::test]
 async fn prompt_names_the_folders_of_a_run_in_full() {
     let service = with_payload(Described::with_agent("exit 1").environment("PATCHWRIGHT_DATA_DIR", "here")).await;
     let (code, out, error) = seen(&service.run(&["prompt", "alert.json"]).await);

@@ -15,6 +15,7 @@ mod commands;
 mod config;
 mod demo;
 mod end_to_end;
+mod evidence;
 mod forge_directory;
 mod forge_github;
 mod git;

@@ -12,8 +12,8 @@ mod templates;
 use std::fs;
 use std::path::Path;
 
-use contexts::{NONCE, facts, full, hostile, hostile_facts, prompt, webhook_only};
-use patchwright::evidence::Found;
+use contexts::{NONCE, brief, clean, facts, full, hostile, hostile_facts, prompt, webhook_only};
+use patchwright::evidence::{Breadcrumb, Found};
 use patchwright::prompt::facts::AgentClaims;
 use patchwright::prompt::{PromptError, Prompts};
 use patchwright::redact::Redactor;
@@ -117,6 +117,33 @@ fn a_prompt_that_is_cut_says_what_is_left_out_and_where_it_is() {
 fn a_budget_below_the_instructions_is_an_error_that_says_what_is_needed() {
     let Err(PromptError::Budget { budget: 100, needed }) = prompt(&full(), 100) else { panic!("no budget error") };
     assert!(prompt(&full(), u64::try_from(needed).unwrap()).is_ok());
+}
+
+#[test]
+fn the_budget_holds_where_redaction_makes_the_prompt_longer() {
+    let mut context = full();
+    if let Found::Here { value, .. } = &mut context.event {
+        value.breadcrumbs = vec![Breadcrumb { message: Some("app".to_owned()), ..Breadcrumb::default() }; 400];
+    }
+    let context = clean(&context);
+    let (prompts, redactor) = (Prompts::load(None).unwrap(), Redactor::new(&["app\napp\n"]));
+    let prompt = prompts.fix(&redactor, &brief(&context, 12 << 10)).unwrap();
+    assert!(prompt.as_str().contains("[redacted:secret]") && prompt.as_str().len() <= 12 << 10, "{prompt}");
+}
+
+#[test]
+fn what_was_left_out_when_the_event_was_read_is_counted() {
+    let mut context = full();
+    if let Found::Here { value, .. } = &mut context.event {
+        value.exceptions[0].omitted_frames = 40;
+        value.exceptions[1].omitted_before = 5;
+    }
+    let text = prompt(&context, 96 << 10).unwrap();
+    for count in
+        ["left out here: 7 earlier breadcrumbs", "40 more frames of this stack", "caused by: 5 more exceptions"]
+    {
+        assert!(text.contains(count), "{count}");
+    }
 }
 
 #[test]

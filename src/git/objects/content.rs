@@ -27,13 +27,24 @@ pub async fn read_file(mirror: &Mirror, commit: &str, path: &str, max: usize) ->
         .await
 }
 
+/// Files of a commit that a path may mean.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Fit {
+    /// The files, all of which fit equally well.
+    pub paths: Vec<String>,
+    /// In how many last components they agree with the path.
+    pub agreed: usize,
+    /// How many components the path has.
+    pub of: usize,
+}
+
 /// For each path as a program names it (`/app/web/views.py`, `webpack:///./src/a.ts`, `C:\srv\a.cs`): the files of the
 /// commit that agree with it in the most last components, all of them where several agree equally; none where not even
 /// the file's name fits. One walk over the tree for all of them.
 ///
 /// # Errors
 /// Where the commit is not in the mirror.
-pub async fn find_paths(mirror: &Mirror, commit: &str, frames: &[String]) -> Result<Vec<Vec<String>>, GitError> {
+pub async fn find_paths(mirror: &Mirror, commit: &str, frames: &[String]) -> Result<Vec<Fit>, GitError> {
     let (commit, frames) = (commit.to_owned(), frames.to_vec());
     mirror
         .read("find files", move |repo| {
@@ -50,10 +61,14 @@ pub async fn find_paths(mirror: &Mirror, commit: &str, frames: &[String]) -> Res
                     }
                 }
             })?;
-            for (_, paths) in &mut best {
-                paths.sort_unstable();
-            }
-            Ok(best.into_iter().map(|(_, paths)| paths).collect())
+            Ok(wanted
+                .iter()
+                .zip(best)
+                .map(|(wanted, (agreed, mut paths))| {
+                    paths.sort_unstable();
+                    Fit { paths, agreed, of: wanted.len() }
+                })
+                .collect())
         })
         .await
 }

@@ -37,11 +37,18 @@ pub(super) fn request(event: &Event, caps: Caps) -> Vec<Block> {
 
 /// One block for each tag.
 pub(super) fn tags(event: &Event, caps: Caps) -> Vec<Block> {
-    event
-        .tags
-        .iter()
-        .map(|(key, value)| one(format!("{}: {}", one_line(key, caps.line), one_line(value, caps.line))))
-        .collect()
+    pairs(&event.tags, caps)
+}
+
+/// One block for each context and each piece of extra data.
+pub(super) fn more(event: &Event, caps: Caps) -> Vec<Block> {
+    pairs(&event.more, caps)
+}
+
+fn pairs(pairs: &[(String, String)], caps: Caps) -> Vec<Block> {
+    let line =
+        |(name, value): &(String, String)| format!("{}: {}", one_line(name, caps.line), one_line(value, caps.line));
+    pairs.iter().map(|pair| one(line(pair))).collect()
 }
 
 /// The tracker's statistics.

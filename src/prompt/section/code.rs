@@ -17,7 +17,7 @@ fn excerpt_text(excerpt: &CodeExcerpt, caps: Caps) -> String {
     let function = excerpt.function.as_deref().map_or_else(String::new, |f| format!(" in {}", one_line(f, caps.line)));
     let agrees = match excerpt.matches_event {
         Some(true) => "",
-        Some(false) => "  (this line reads differently in the event: the code has changed since that release)",
+        Some(false) => "  (this line reads differently in the event: the file may be another one, or has changed)",
         None => "  (not compared with the event)",
     };
     let mut text = format!("{}:{}{function}{agrees}", one_line(&excerpt.path, caps.line), excerpt.line);

@@ -1,7 +1,7 @@
 //! The error as text: the chain of exceptions, then each one's frames with source lines and local variables.
 //!
 //! Invariant: frames of the application are shown in full, frames of libraries in one line each, in the order of the
-//! stack, and none is left out here.
+//! stack. What was left out when the event was read is counted where it would stand.
 
 use std::fmt::Write as _;
 
@@ -29,11 +29,17 @@ pub(super) fn blocks(event: &Event, caps: Caps) -> Vec<Block> {
     }
     for (at, exception) in event.exceptions.iter().enumerate() {
         let label = if at == 0 { "raised" } else { "  caused by" };
+        if exception.omitted_before > 0 {
+            let _ = writeln!(overview, "  caused by: {} more exceptions, left out here", exception.omitted_before);
+        }
         let (kind, value) = (one_line(&exception.kind, caps.line), one_line(&exception.value, caps.line));
         let _ = writeln!(overview, "{label}: {kind}: {value}");
     }
     for problem in &event.processing_errors {
         let _ = writeln!(overview, "the tracker's problem with this event: {}", one_line(problem, caps.line));
+    }
+    if !event.omitted.is_empty() {
+        let _ = writeln!(overview, "left out here: {}", one_line(&event.omitted.join(", "), caps.text));
     }
     let mut blocks = vec![Block { text: overview.trim_end().to_owned(), units: 0 }];
     for exception in &event.exceptions {
@@ -44,6 +50,10 @@ pub(super) fn blocks(event: &Event, caps: Caps) -> Vec<Block> {
         for (at, frame) in exception.frames.iter().enumerate() {
             let text = frame_text(frame, caps);
             blocks.push(one(if at == 0 { format!("{heading}\n{text}") } else { text }));
+        }
+        if exception.omitted_frames > 0 {
+            let text = format!("  ({} more frames of this stack are left out here)", exception.omitted_frames);
+            blocks.push(Block { text, units: 0 });
         }
     }
     blocks

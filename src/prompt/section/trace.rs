@@ -28,6 +28,9 @@ pub(super) fn blocks(trace: &Trace, caps: Caps) -> Vec<Block> {
     if trace.omitted > 0 {
         let _ = write!(overview, " ({} more were left out when it was fetched)", trace.omitted);
     }
+    if trace.more_pages {
+        overview.push_str(" (and the tracker has more than was read)");
+    }
     for error in &errors {
         let _ = write!(overview, "\n{error}");
     }

@@ -18,6 +18,7 @@ use super::locate::{self, Reference};
 use crate::alert::{Alert, Reason};
 use crate::clock::Moment;
 use crate::evidence::{Event, Issue, Suspect, Trace};
+use crate::redact::Redactor;
 
 mod address;
 mod error;
@@ -39,6 +40,7 @@ const PAGES: usize = 10;
 pub struct Sentry {
     base: Url,
     transport: Transport,
+    redactor: Arc<Redactor>,
     /// Where the data of an organisation is kept.
     regions: Arc<Mutex<HashMap<String, Url>>>,
 }
@@ -50,7 +52,20 @@ impl Sentry {
     /// Where the address or the token has no form that can be used, or TLS cannot be set up.
     pub fn new(base_url: &str, token: Option<SecretString>) -> Result<Self, SentryError> {
         let transport = Transport::new(token.as_ref())?;
-        Ok(Self { base: address::base(base_url)?, transport, regions: Arc::default() })
+        Ok(Self { base: address::base(base_url)?, transport, redactor: Arc::default(), regions: Arc::default() })
+    }
+
+    /// The same client with this redactor for what applications reported, in the place of one that knows no secret.
+    #[must_use]
+    pub fn with_redactor(mut self, redactor: Arc<Redactor>) -> Self {
+        self.redactor = redactor;
+        self
+    }
+
+    /// JSON that an application's data went into, as it may be read: redacted while its values are whole.
+    #[must_use]
+    pub fn redacted(&self, json: Value) -> Value {
+        event::redacted(&self.redactor, json)
     }
 
     /// The same client with another pause before the second try (500 ms; doubled for the third).
@@ -78,7 +93,7 @@ impl Sentry {
     /// # Errors
     /// As [`SentryError`] says.
     pub async fn issue(&self, org: &str, issue: &str) -> Result<Issue, SentryError> {
-        Ok(event::issue_from_api(&self.issue_json(org, issue).await?))
+        Ok(event::issue_from(&self.redacted(self.issue_json(org, issue).await?)))
     }
 
     /// An event of the issue: `latest`, `recommended`, `oldest` or an id.
@@ -87,7 +102,7 @@ impl Sentry {
     /// As [`SentryError`] says.
     pub async fn event(&self, org: &str, issue: &str, which: &str) -> Result<Event, SentryError> {
         let path = [Fixed("issues"), Name("an issue's id", issue), Fixed("events"), Name("an event's id", which)];
-        Ok(event::from_api(&self.of_org(org, &path, &[], EVENT_READ).await?))
+        Ok(event::event_from(&self.redacted(self.of_org(org, &path, &[], EVENT_READ).await?)))
     }
 
     /// The newest event of the issue in one of these environments; in any, where it has none there.
@@ -99,7 +114,7 @@ impl Sentry {
         let query: Vec<_> = environments.iter().map(|name| ("environment", name.as_str())).collect();
         let answer = if_found(self.of_org(org, &path, &query, EVENT_READ).await)?;
         match answer {
-            Some(found) => Ok(event::from_api(&found)),
+            Some(found) => Ok(event::event_from(&self.redacted(found))),
             None => self.event(org, issue, "latest").await,
         }
     }
@@ -116,8 +131,9 @@ impl Sentry {
             None => vec![("statsPeriod", "14d")],
         };
         let path = [Fixed("trace"), Name("a trace's id", trace_id)];
-        let trace = event::trace_from_api(&self.list_of_org(org, &path, &query, ORG_READ).await?);
-        Ok(Trace { id: trace_id.to_owned(), ..trace })
+        let (trace, more_pages) = self.list_of_org(org, &path, &query, ORG_READ).await?;
+        let trace = event::trace_from_api(&self.redacted(trace));
+        Ok(Trace { id: trace_id.to_owned(), more_pages, ..trace })
     }
 
     /// The commits that Sentry suspects of an event, best first. 404 means that it suspects none.
@@ -178,7 +194,7 @@ impl Sentry {
             }
         };
         let json = self.issue_json(org, &issue).await?;
-        let facts = event::issue_from_api(&json);
+        let facts = event::issue_from(&json);
         let project =
             event::project_of(&json).ok_or_else(|| incomplete(&format!("the issue {issue}"), "it names no project"))?;
         Ok(Alert {
@@ -222,14 +238,14 @@ impl Sentry {
         Ok(self.transport.get(&url, scope).await?.body)
     }
 
-    /// All pages of `organizations/{org}/{path}`, up to [`PAGES`].
+    /// All pages of `organizations/{org}/{path}`, up to [`PAGES`], and whether there are more.
     async fn list_of_org(
         &self,
         org: &str,
         path: &[Part<'_>],
         query: &[(&str, &str)],
         scope: &'static str,
-    ) -> Result<Value, SentryError> {
+    ) -> Result<(Value, bool), SentryError> {
         let url = self.org_endpoint(org, path, query).await?;
         self.pages(&url, scope).await
     }
@@ -251,21 +267,25 @@ impl Sentry {
         Ok(self.transport.get(&url, PROJECT_READ).await?.body)
     }
 
-    /// A list from its first page to its last; what is no list is returned as it is.
-    async fn pages(&self, url: &Url, scope: &'static str) -> Result<Value, SentryError> {
+    /// A list from its first page to its last, and whether there are pages beyond [`PAGES`]; what is no list is returned as it
+    /// is.
+    async fn pages(&self, url: &Url, scope: &'static str) -> Result<(Value, bool), SentryError> {
         let first = self.transport.get(url, scope).await?;
-        let Value::Array(mut all) = first.body else { return Ok(first.body) };
+        let Value::Array(mut all) = first.body else { return Ok((first.body, false)) };
         let mut next = first.next;
         for _ in 1..PAGES {
-            let Some(cursor) = next else { break };
+            let Some(cursor) = next.take() else { break };
             let mut url = url.clone();
             url.query_pairs_mut().append_pair("cursor", &cursor);
             let page = self.transport.get(&url, scope).await?;
-            let Value::Array(more) = page.body else { break };
+            let Value::Array(more) = page.body else {
+                next = None;
+                break;
+            };
             all.extend(more);
             next = page.next.filter(|next| *next != cursor);
         }
-        Ok(Value::Array(all))
+        Ok((Value::Array(all), next.is_some()))
     }
 
     /// Where the organisation's data is kept: sentry.io keeps it in regions, and asks clients to go there directly.

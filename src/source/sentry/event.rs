@@ -14,12 +14,15 @@ mod circumstances;
 mod field;
 mod issue;
 mod message;
+mod omitted;
+mod raw;
 mod stack;
 mod suspects;
 pub(crate) mod text;
 mod trace;
 
-pub use issue::{commit_in_version, issue_from_api, issue_from_webhook};
+pub use issue::{commit_in_version, issue_from};
+pub use raw::redacted;
 pub use suspects::suspects_from_committers;
 pub use trace::trace_from_api;
 
@@ -29,18 +32,6 @@ pub(super) use issue::{project_of, release_commit};
 /// A short text or a number of an answer, as one line.
 pub(super) fn short(object: &Value, name: &str) -> Option<String> {
     field::short(object, &[name])
-}
-
-/// The event that a webhook carries in `data.event` or `data.error`.
-#[must_use]
-pub fn from_webhook(event: &Value) -> Event {
-    normalise(event)
-}
-
-/// The event as `GET /organizations/{org}/issues/{id}/events/{event}/` gives it.
-#[must_use]
-pub fn from_api(event: &Value) -> Event {
-    normalise(event)
 }
 
 /// The named sections of an event, such as `exception` or `request`, wherever they are.
@@ -59,12 +50,15 @@ impl<'a> Sections<'a> {
     }
 }
 
-fn normalise(event: &Value) -> Event {
+/// The event that a webhook carries in `data.event` or `data.error`, or that the API gives; redacted before, since it is
+/// cut here.
+#[must_use]
+pub fn event_from(event: &Value) -> Event {
     let sections = Sections::of(event);
     let tags = circumstances::tags(event);
     let tag = |name| tags.iter().find(|(key, _)| key == name).map(|(_, value)| value.clone());
     let title = message::title(event);
-    Event {
+    let mut read = Event {
         id: field::short(event, &["eventID", "event_id", "id"]).unwrap_or_default(),
         message: message::message(event, sections, &title),
         at: field::moment(event, &["dateCreated", "datetime", "timestamp", "dateReceived", "received"]),
@@ -78,9 +72,14 @@ fn normalise(event: &Value) -> Event {
         breadcrumbs: circumstances::breadcrumbs(sections),
         request: circumstances::request(sections),
         processing_errors: circumstances::processing_errors(event),
+        more: circumstances::more(event),
+        omitted: Vec::new(),
+        raw: raw::kept(event),
         tags,
         title,
-    }
+    };
+    read.omitted = omitted::omitted(event, sections, &read);
+    read
 }
 
 /// `contexts.trace.trace_id`, only where it has the form of one: it becomes part of an address.
@@ -134,9 +133,10 @@ mod tests {
 
     #[test]
     fn both_spellings_of_an_event_give_the_same_evidence() {
-        let (mut webhook, mut api) = (from_webhook(&webhook_event()), from_api(&api_event()));
+        let (mut webhook, mut api) = (event_from(&webhook_event()), event_from(&api_event()));
         assert_eq!(api.processing_errors, ["js_no_source: Source code was not found (/index.js)"]);
         api.processing_errors.clear();
+        (webhook.raw, api.raw) = (String::new(), String::new());
         api.tags.retain(|(name, _)| name != "environment");
         assert_eq!(webhook, api);
         assert_eq!(webhook.trace_id.take(), Some("ab".repeat(16)));
@@ -146,7 +146,7 @@ mod tests {
     #[test]
     fn a_trace_id_that_is_none_is_left_out() {
         let event = json!({ "contexts": { "trace": { "trace_id": "../../organizations/other/members" } } });
-        assert_eq!(from_webhook(&event).trace_id, None);
+        assert_eq!(event_from(&event).trace_id, None);
     }
 
     /// Any JSON of the names that the normaliser looks for, nested at random.
@@ -197,6 +197,7 @@ mod tests {
             "start_timestamp",
             "end_timestamp",
             "duration",
+            "extra",
             "span_id",
             "committers",
             "commits",
@@ -227,10 +228,8 @@ mod tests {
     proptest! {
         #[test]
         fn any_json_gives_evidence_that_can_be_stored(json in any_json()) {
-            prop_assert!(survives(&from_webhook(&json)));
-            prop_assert!(survives(&from_api(&json)));
-            prop_assert!(survives(&issue_from_api(&json)));
-            prop_assert!(survives(&issue_from_webhook(&json)));
+            prop_assert!(survives(&event_from(&json)));
+            prop_assert!(survives(&issue_from(&json)));
             prop_assert!(survives(&trace_from_api(&json)));
             prop_assert!(survives(&suspects_from_committers(&json)));
             let _ = (project_of(&json), release_commit(&json));

@@ -54,7 +54,9 @@ async fn frames_find_the_files_that_agree_with_them_most() {
     let frames = ["/srv/web/app/views.py", "app/views.py", "webpack:///./src/a.ts", "/usr/lib/python3/json.py"];
     let found = find_paths(&mirror, &head, &frames.map(str::to_owned)).await.unwrap();
     let both = ["services/api/app/views.py", "services/web/app/views.py"];
-    assert_eq!(found, [vec![both[1]], both.to_vec(), vec!["src/a.ts"], vec![]]);
+    let paths: Vec<_> = found.iter().map(|fit| fit.paths.clone()).collect();
+    assert_eq!(paths, [vec![both[1]], both.to_vec(), vec!["src/a.ts"], vec![]]);
+    assert_eq!(found.iter().map(|fit| (fit.agreed, fit.of)).collect::<Vec<_>>(), [(3, 4), (2, 2), (2, 2), (0, 4)]);
 }
 
 #[tokio::test]

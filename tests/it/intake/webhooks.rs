@@ -239,6 +239,8 @@ fn a_payload_that_a_person_points_at_is_recognised_by_its_shape() {
         let alert = alert_of(read_payload(bare.as_bytes(), None));
         assert_eq!((alert.reason, alert.project.as_str()), (Reason::Requested, "checkout"));
     }
+    let of_the_api = json!({ "eventID": "0f".repeat(16), "groupID": "101", "projectSlug": "checkout" }).to_string();
+    assert_eq!(alert_of(read_payload(of_the_api.as_bytes(), Some("acme"))).project, "checkout");
     for name in ["metric_alert.critical", "comment.created", "future_kind.happened"] {
         assert!(matches!(read_payload(&body(name), None), Ok(Meaning::Close(_))), "{name}");
     }

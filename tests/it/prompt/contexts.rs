@@ -9,7 +9,8 @@ use std::time::Duration;
 use patchwright::alert::{Alert, Reason};
 use patchwright::clock;
 use patchwright::evidence::{
-    Breadcrumb, CodeExcerpt, Context, Event, Exception, Found, Frame, Issue, Provenance, Request, Span, Suspect, Trace,
+    Breadcrumb, CodeExcerpt, Context, Event, Exception, Found, Frame, Gap, Issue, Provenance, Request, Span, Suspect,
+    Trace,
 };
 use patchwright::job::JobId;
 use patchwright::limits::Size;
@@ -82,6 +83,7 @@ pub(super) fn event() -> Event {
         module: some("builtins"),
         handled: Some(false),
         frames: vec![own, library],
+        ..Exception::default()
     };
     let cause =
         Exception { kind: "LookupError".to_owned(), value: "no such coupon".to_owned(), ..Exception::default() };
@@ -111,6 +113,9 @@ pub(super) fn event() -> Event {
             ..Request::default()
         }),
         tags: vec![("server".to_owned(), "web-3".to_owned())],
+        more: vec![("context runtime".to_owned(), r#"{"name":"CPython"}"#.to_owned())],
+        omitted: vec!["7 earlier breadcrumbs".to_owned()],
+        raw: "{\n  \"event_id\": \"ev1\"\n}".to_owned(),
         ..Event::default()
     }
 }
@@ -174,9 +179,14 @@ pub(super) fn full() -> Context {
         alert: alert(),
         issue: here(issue(), "Sentry API: issue", false),
         event: here(event(), "Sentry API: event", true),
-        trace: here(Trace { id: "f00d".to_owned(), roots: vec![root], omitted: 3 }, "Sentry API: trace", true),
+        trace: here(
+            Trace { id: "f00d".to_owned(), roots: vec![root], omitted: 3, ..Trace::default() },
+            "Sentry API: trace",
+            true,
+        ),
         suspects: here(vec![suspect()], "git blame", false),
         code: here(vec![code], "repository", false),
+        gaps: vec![Gap::new("event", "it is the one that was delivered, since Sentry did not answer")],
     }
 }
 
@@ -188,6 +198,7 @@ pub(super) fn webhook_only() -> Context {
         trace: Found::missing(why),
         suspects: Found::missing("the file is not in the repository"),
         code: Found::missing("the file is not in the repository"),
+        gaps: Vec::new(),
         alert: alert(),
     }
 }

@@ -34,7 +34,7 @@ impl Sentry {
         let organisations = address::endpoint(&self.base, &[Part::Fixed("organizations")], &[])?;
         let organisations = self.pages(&organisations, ORG_READ).await;
         let (scopes, lacking) = scopes(&answer).unzip();
-        let parts = [Some(owner(&answer)), scopes, organisations.ok().as_ref().and_then(slugs)];
+        let parts = [Some(owner(&answer)), scopes, organisations.ok().as_ref().and_then(|(all, _)| slugs(all))];
         let text = parts.into_iter().flatten().collect::<Vec<_>>().join("; ");
         Ok(Identity { text, lacking: lacking.unwrap_or_default() })
     }

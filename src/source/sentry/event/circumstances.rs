@@ -25,7 +25,11 @@ const TAGS: usize = 100;
 /// Longest value of a tag, in bytes.
 const TAG: usize = 512;
 /// Most processing errors.
-const PROCESSING_ERRORS: usize = 20;
+pub(super) const PROCESSING_ERRORS: usize = 20;
+/// Most contexts and pieces of extra data.
+const MORE: usize = 60;
+/// Longest of them, in bytes.
+const ONE_MORE: usize = 1024;
 
 /// Headers that say who a person is or where they are.
 const PERSONAL_HEADERS: [&str; 8] = [
@@ -79,7 +83,7 @@ pub(super) fn request(sections: Sections<'_>) -> Option<Request> {
     (request != Request::default()).then_some(request)
 }
 
-fn is_withheld(header: &str) -> bool {
+pub(super) fn is_withheld(header: &str) -> bool {
     let header = header.to_ascii_lowercase().replace('_', "-");
     PERSONAL_HEADERS.contains(&header.as_str()) || CREDENTIAL_WORDS.iter().any(|word| header.contains(word))
 }
@@ -116,6 +120,20 @@ pub(super) fn tags(event: &Value) -> Vec<(String, String)> {
         .take(TAGS)
         .filter_map(|(name, value)| Some((name, field::printed(value, TAG)?)))
         .collect()
+}
+
+/// Contexts (runtime, device, cloud and those of the program's own) and extra data, each on one line. The context of the
+/// trace is the trace's own part.
+pub(super) fn more(event: &Value) -> Vec<(String, String)> {
+    let section = |name: &'static str, label: &'static str| {
+        let values = event.get(name).filter(|values| values.is_object()).map(field::pairs).unwrap_or_default();
+        let named = values.into_iter().filter(move |(key, _)| (name, key.as_str()) != ("contexts", "trace"));
+        named.filter_map(move |(key, value)| Some((format!("{label} {key}"), field::printed(value, ONE_MORE)?)))
+    };
+    // The program's own data first: it was added for the case that something goes wrong.
+    let extra = section("extra", "extra").chain(section("context", "extra"));
+    let dist = field::short(event, &["dist"]).map(|dist| ("dist".to_owned(), dist));
+    extra.chain(section("contexts", "context")).chain(dist).take(MORE).collect()
 }
 
 /// Problems that the tracker had with the event, with the file they are about.
@@ -176,6 +194,18 @@ mod tests {
         assert_eq!(kept[0].message.as_deref(), Some("70"));
         assert_eq!(kept[49].message.as_deref(), Some("119"));
         assert_eq!(kept[0].data, None);
+    }
+
+    #[test]
+    fn contexts_and_extra_data_are_kept_in_either_spelling() {
+        let webhook = json!({ "extra": { "cart": [1] }, "contexts": { "runtime": { "name": "CPython" }, "trace": { "op": "x" } } });
+        let api = json!({ "context": { "cart": [1] }, "contexts": { "runtime": { "name": "CPython" } } });
+        let expected = [
+            ("extra cart".to_owned(), "[1]".to_owned()),
+            ("context runtime".to_owned(), r#"{"name":"CPython"}"#.to_owned()),
+        ];
+        assert_eq!(more(&webhook), expected);
+        assert_eq!(more(&api), expected);
     }
 
     #[test]

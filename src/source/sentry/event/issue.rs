@@ -7,19 +7,9 @@ use serde_json::Value;
 use super::field;
 use crate::evidence::Issue;
 
-/// The issue as `GET /organizations/{org}/issues/{id}/` gives it.
+/// The issue as `GET /organizations/{org}/issues/{id}/` gives it, or as a webhook carries it in `data.issue`.
 #[must_use]
-pub fn issue_from_api(issue: &Value) -> Issue {
-    normalise(issue)
-}
-
-/// The issue that a webhook carries in `data.issue`.
-#[must_use]
-pub fn issue_from_webhook(issue: &Value) -> Issue {
-    normalise(issue)
-}
-
-fn normalise(issue: &Value) -> Issue {
+pub fn issue_from(issue: &Value) -> Issue {
     Issue {
         id: field::short(issue, &["id"]).unwrap_or_default(),
         short_id: field::short(issue, &["shortId", "short_id"]),
@@ -77,21 +67,21 @@ mod tests {
 
     #[test]
     fn counts_are_read_from_numbers_and_from_text() {
-        let issue = issue_from_api(&json!({ "id": 101, "title": "Boom", "count": "25", "userCount": 3 }));
+        let issue = issue_from(&json!({ "id": 101, "title": "Boom", "count": "25", "userCount": 3 }));
         assert_eq!((issue.id.as_str(), issue.events, issue.users), ("101", Some(25), Some(3)));
     }
 
     #[test]
     fn an_issue_without_a_title_is_named_by_its_metadata() {
-        let issue = issue_from_webhook(&json!({ "metadata": { "type": "KeyError", "value": "'price'" } }));
+        let issue = issue_from(&json!({ "metadata": { "type": "KeyError", "value": "'price'" } }));
         assert_eq!(issue.title, "KeyError: 'price'");
     }
 
     #[test]
     fn an_address_that_a_browser_would_run_is_left_out() {
-        let issue = issue_from_webhook(&json!({ "permalink": null, "web_url": "javascript:alert(1)" }));
+        let issue = issue_from(&json!({ "permalink": null, "web_url": "javascript:alert(1)" }));
         assert_eq!(issue.web_url, None);
-        let issue = issue_from_webhook(&json!({ "permalink": null, "webUrl": "https://acme.sentry.io/issues/1/" }));
+        let issue = issue_from(&json!({ "permalink": null, "webUrl": "https://acme.sentry.io/issues/1/" }));
         assert_eq!(issue.web_url.as_deref(), Some("https://acme.sentry.io/issues/1/"));
     }
 

@@ -11,15 +11,15 @@ use super::text;
 use crate::evidence::{Exception, Frame};
 
 /// Most exceptions of a chain.
-const EXCEPTIONS: usize = 10;
+const EXCEPTIONS: usize = 20;
 /// Most frames of one exception.
-const FRAMES: usize = 60;
+const FRAMES: usize = 120;
 /// Source lines kept before and after the line of a frame.
 const SOURCE_LINES: u32 = 7;
 /// Longest source line, in bytes; minified code has lines of megabytes.
 const SOURCE_LINE: usize = 400;
 /// Most local variables of one frame.
-const LOCALS: usize = 40;
+pub(super) const LOCALS: usize = 40;
 /// Longest printed local variable, in bytes.
 const LOCAL: usize = 1024;
 /// Longest message of an exception, in bytes.
@@ -35,48 +35,63 @@ pub(super) fn exceptions(sections: Sections<'_>, title: &str) -> Vec<Exception> 
     let mut exceptions: Vec<_> = chain.iter().rev().filter(|one| one.is_object()).map(exception).collect();
     if exceptions.len() > EXCEPTIONS {
         // The first cause says more than the wrappers in the middle.
-        exceptions.drain(EXCEPTIONS - 1..exceptions.len() - 1);
+        let left_out = exceptions.drain(EXCEPTIONS - 1..exceptions.len() - 1).count();
+        if let Some(first_cause) = exceptions.last_mut() {
+            first_cause.omitted_before = left_out;
+        }
     }
     match exceptions.first_mut() {
-        Some(raised_last) if raised_last.frames.is_empty() => raised_last.frames = thread_frames(sections),
+        Some(raised_last) if raised_last.frames.is_empty() => {
+            (raised_last.frames, raised_last.omitted_frames) = thread_frames(sections);
+        }
         Some(_) => {}
         None => {
-            let frames = thread_frames(sections);
+            let (frames, omitted_frames) = thread_frames(sections);
             if !frames.is_empty() {
-                exceptions.push(Exception { kind: title.to_owned(), frames, ..Exception::default() });
+                exceptions.push(Exception { kind: title.to_owned(), frames, omitted_frames, ..Exception::default() });
             }
         }
+    }
+    let frames = || exceptions.iter().flat_map(|exception| &exception.frames);
+    // Many SDKs mark none, and then the marks say nothing.
+    if !frames().any(|frame| frame.in_app) {
+        exceptions.iter_mut().flat_map(|exception| &mut exception.frames).for_each(|frame| frame.in_app = true);
     }
     exceptions
 }
 
 fn exception(one: &Value) -> Exception {
+    let (frames, omitted_frames) = frames(one.get("stacktrace"));
     Exception {
         kind: field::short(one, &["type"]).unwrap_or_default(),
         value: field::long(one, &["value"], MESSAGE).or_else(|| field::short(one, &["value"])).unwrap_or_default(),
         module: field::short(one, &["module"]),
         handled: one.get("mechanism").and_then(|mechanism| field::truth(mechanism, &["handled"])),
-        frames: frames(one.get("stacktrace")),
+        frames,
+        omitted_frames,
+        omitted_before: 0,
     }
 }
 
 /// The stack of the thread that crashed, else of the current one, else the stack that the event itself carries.
-fn thread_frames(sections: Sections<'_>) -> Vec<Frame> {
+fn thread_frames(sections: Sections<'_>) -> (Vec<Frame>, usize) {
     let threads = field::list(sections.get("threads"));
     let marked = |mark| threads.iter().find(|thread| field::truth(thread, &[mark]) == Some(true));
     let thread = marked("crashed").or_else(|| marked("current"));
     frames(thread.and_then(|thread| thread.get("stacktrace")).or_else(|| sections.get("stacktrace")))
 }
 
-/// The frames of a stack, innermost first; of a stack that is too deep, the innermost and the application's own.
-fn frames(stack: Option<&Value>) -> Vec<Frame> {
+/// The frames of a stack, innermost first; of a stack that is too deep, the innermost and the application's own, and how many
+/// were left out.
+fn frames(stack: Option<&Value>) -> (Vec<Frame>, usize) {
     // Sentry's order is from the oldest call to the newest.
     let all: Vec<&Value> = stack.map_or(&[][..], |stack| field::list(stack.get("frames"))).iter().rev().collect();
     let wanted = |(depth, frame): &(usize, &&Value)| *depth == 0 || is_in_app(frame);
     let (preferred, rest): (Vec<_>, Vec<_>) = all.iter().enumerate().partition(wanted);
     let mut kept: Vec<_> = preferred.into_iter().chain(rest).take(FRAMES).collect();
     kept.sort_unstable_by_key(|(depth, _)| *depth);
-    kept.into_iter().map(|(_, one)| frame(one)).collect()
+    let omitted = all.len() - kept.len();
+    (kept.into_iter().map(|(_, one)| frame(one)).collect(), omitted)
 }
 
 fn is_in_app(frame: &Value) -> bool {
@@ -159,17 +174,28 @@ mod tests {
         let kinds: Vec<_> = exceptions(Sections::of(&event), "").into_iter().map(|one| one.kind).collect();
         assert_eq!(kinds.len(), EXCEPTIONS);
         assert_eq!((kinds[0].as_str(), kinds[EXCEPTIONS - 1].as_str()), ("E39", "E0"));
+        assert_eq!(exceptions(Sections::of(&event), "")[EXCEPTIONS - 1].omitted_before, 40 - EXCEPTIONS);
     }
 
     #[test]
     fn a_deep_stack_keeps_the_innermost_frame_and_the_applications_own() {
         let frames: Vec<_> =
             (0..500).map(|n| json!({ "function": format!("f{n}"), "in_app": n % 10 == 0 && n < 300 })).collect();
-        let kept = with_frames(&json!(frames)).frames;
+        let exception = with_frames(&json!(frames));
+        assert_eq!(exception.omitted_frames, 500 - FRAMES);
+        let kept = exception.frames;
         assert_eq!(kept.len(), FRAMES);
         assert_eq!(kept[0].function.as_deref(), Some("f499"));
         assert_eq!(kept.iter().filter(|frame| frame.in_app).count(), 30);
         assert_eq!(kept[FRAMES - 1].function.as_deref(), Some("f0"));
+    }
+
+    #[test]
+    fn where_no_frame_is_marked_as_the_applications_own_all_count_as_it() {
+        let unmarked = with_frames(&json!([{ "function": "a", "in_app": false }, { "function": "b" }])).frames;
+        assert!(unmarked.iter().all(|frame| frame.in_app));
+        let marked = with_frames(&json!([{ "function": "a", "in_app": true }, { "function": "b" }])).frames;
+        assert_eq!(marked.iter().filter(|frame| frame.in_app).count(), 1);
     }
 
     #[test]

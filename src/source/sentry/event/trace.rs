@@ -47,7 +47,7 @@ pub fn trace_from_api(trace: &Value) -> Trace {
         }
     }
     roots.reverse();
-    Trace { id: id_of(&nodes), roots, omitted: omitted as u64 }
+    Trace { id: id_of(&nodes), roots, omitted: omitted as u64, more_pages: false }
 }
 
 /// All spans, level by level. A page that repeats a root (the endpoint ignores its own cursor) adds nothing.
