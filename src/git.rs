@@ -15,6 +15,7 @@ pub mod version;
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -25,7 +26,7 @@ pub use self::error::GitError;
 use self::remote::Address;
 pub use self::version::Version;
 use crate::forge::Remote;
-use crate::process::{self, Ended, Program, Stop};
+use crate::process::{self, Ended, Program, Stop, ToolTerms};
 
 /// Variables of our own environment that `git` may be given: the way to a proxy, and the certificates to trust.
 pub const NETWORK_VARIABLES: [&str; 11] = [
@@ -89,6 +90,7 @@ const CONFIG: [(&str, &str); 30] = [
 pub struct Git {
     path_env: String,
     home: PathBuf,
+    supervisor: PathBuf,
     network: BTreeMap<String, String>,
     timeout: Duration,
     cancel: CancellationToken,
@@ -110,10 +112,16 @@ pub(crate) struct Printed {
 
 impl Git {
     /// A `git` that is looked up on `path_env`, has the empty private folder `home` as HOME, and is ended after
-    /// `timeout` or when `cancel` is cancelled.
+    /// `timeout` or when `cancel` is cancelled, by the `patchwright` executable `supervisor`.
     #[must_use]
-    pub fn new(path_env: &str, home: PathBuf, timeout: Duration, cancel: CancellationToken) -> Self {
-        Self { path_env: path_env.to_owned(), home, network: BTreeMap::new(), timeout, cancel }
+    pub fn new(
+        path_env: &str,
+        home: PathBuf,
+        supervisor: PathBuf,
+        timeout: Duration,
+        cancel: CancellationToken,
+    ) -> Self {
+        Self { path_env: path_env.to_owned(), home, supervisor, network: BTreeMap::new(), timeout, cancel }
     }
 
     /// Also gives `git` those of the variables that are in [`NETWORK_VARIABLES`]; others are left out.
@@ -159,13 +167,25 @@ impl Git {
         remote: Option<&Remote>,
         config: &[(&str, &str)],
     ) -> Result<Printed, GitError> {
+        self.run_holding(None, dir, args, remote, config).await
+    }
+
+    /// The same, holding the lock of a file until `git` is gone, even where we are gone before.
+    pub(crate) async fn run_holding(
+        &self,
+        holds: Option<File>,
+        dir: &Path,
+        args: &[&str],
+        remote: Option<&Remote>,
+        config: &[(&str, &str)],
+    ) -> Result<Printed, GitError> {
         let address = remote.map(Address::of).transpose()?;
         let argv = std::iter::once("git").chain(args.iter().copied()).map(str::to_owned).collect();
         let env = self.environment(dir, remote, address.as_ref(), config);
         let program = Program { argv, dir: dir.to_path_buf(), env, stdin: Vec::new() };
-        let output = process::run_tool(&program, self.timeout, &self.cancel)
-            .await
-            .map_err(|error| GitError::Other { what: error.to_string() })?;
+        let terms = ToolTerms { supervisor: &self.supervisor, timeout: self.timeout, cancel: &self.cancel, holds };
+        let output =
+            process::run_tool(&program, terms).await.map_err(|error| GitError::Other { what: error.to_string() })?;
         let secret = remote.and_then(|remote| remote.authorization.as_ref()).map(|secret| secret.expose_secret());
         let stderr = error::clean(&output.stderr, secret);
         let command = args.iter().find(|arg| !arg.starts_with('-')).copied().unwrap_or_default();
@@ -263,7 +283,8 @@ mod tests {
     use super::*;
 
     fn git() -> Git {
-        Git::new("/usr/bin", PathBuf::from("/nonexistent"), Duration::from_secs(1), CancellationToken::new())
+        let nowhere = PathBuf::from("/nonexistent");
+        Git::new("/usr/bin", nowhere.clone(), nowhere, Duration::from_secs(1), CancellationToken::new())
     }
 
     fn value<'a>(env: &'a BTreeMap<String, String>, key: &str) -> Option<&'a str> {

@@ -211,7 +211,8 @@ impl Seams {
         let home = self.config.data_dir.path().join("git-home");
         std::fs::create_dir_all(&home)
             .map_err(|error| Halt::broken(format!("cannot make the folder {}: {error}", home.display())))?;
-        Ok(Git::new(self.environment.path(), home, self.config.git.transfer_timeout.0, cancel)
+        let timeout = self.config.git.transfer_timeout.0;
+        Ok(Git::new(self.environment.path(), home, self.executable.clone(), timeout, cancel)
             .with_network_variables(self.environment.iter()))
     }
 }

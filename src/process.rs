@@ -7,6 +7,7 @@ mod children;
 mod disk;
 mod find;
 mod harden;
+mod keeper;
 mod news;
 pub mod supervise;
 mod sweep;
@@ -17,7 +18,8 @@ mod untrusted;
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::path::PathBuf;
+use std::fs::File;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use tokio::sync::mpsc;
@@ -187,6 +189,19 @@ pub fn this_executable() -> PathBuf {
     PathBuf::from("/proc/self/exe")
 }
 
+/// The terms under which a trusted tool runs.
+#[derive(Debug)]
+pub struct ToolTerms<'a> {
+    /// The `patchwright` executable, which is started again as the tool's keeper.
+    pub supervisor: &'a Path,
+    /// Ends it after this long.
+    pub timeout: Duration,
+    /// Ends it when cancelled.
+    pub cancel: &'a CancellationToken,
+    /// A file whose lock lasts until the tool and all that it started are gone, even if we are gone before.
+    pub holds: Option<File>,
+}
+
 /// What a trusted tool printed.
 #[derive(Clone, Debug)]
 pub struct ToolOutput {
@@ -198,17 +213,14 @@ pub struct ToolOutput {
     pub stderr: String,
 }
 
-/// Runs a trusted tool (`git`) in a process group of its own, with a wall time-out, and collects its output. More than
-/// 256 MiB on standard output ends it with [`Stop::Output`]. The future may be dropped at any time; that kills the group.
+/// Runs a trusted tool (`git`) under a keeper that ends it and everything that it started, and collects its output.
+/// `program.stdin` is not used. More than 256 MiB on standard output ends it with [`Stop::Output`]. The future may be
+/// dropped, and this process killed, at any time; the keeper then ends the tool on its own.
 ///
 /// # Errors
 /// Where the tool could not be started.
-pub async fn run_tool(
-    program: &Program,
-    timeout: Duration,
-    cancel: &CancellationToken,
-) -> Result<ToolOutput, ProcessError> {
-    tool::run(program, timeout, cancel).await
+pub async fn run_tool(program: &Program, terms: ToolTerms<'_>) -> Result<ToolOutput, ProcessError> {
+    tool::run(program, terms).await
 }
 
 #[cfg(test)]

@@ -99,13 +99,15 @@ pub async fn publish(
     if let Some(end) = closed_before(publication, forge).await? {
         return Ok(Published::Abstained(end));
     }
-    let tip = push::remote_tip(git, publication.remote, publication.branch).await?;
-    if let Some(foreign) = foreign_tip(publication, tip.as_deref()).await? {
-        return Ok(Published::Abstained(Abstained::Unpublishable { what: foreign }));
-    }
-    store.check_lease(lease, MARGIN).await?;
-    push::push(git, publication.mirror, publication.remote, publication.commit, publication.branch, tip.as_deref())
-        .await?;
+    let pushed = match put(publication, store, lease, git).await {
+        // Most likely by the push of an earlier run, which the forge has finished late: a second look tells.
+        Err(PublishError::Git(GitError::Stale { .. })) => put(publication, store, lease, git).await?,
+        pushed => pushed?,
+    };
+    let tip = match pushed {
+        Ok(tip) => tip,
+        Err(what) => return Ok(Published::Abstained(Abstained::Unpublishable { what })),
+    };
 
     store.check_lease(lease, MARGIN).await?;
     let new = NewPullRequest {
@@ -141,6 +143,23 @@ pub async fn publish(
     let remarks =
         forge.decorate(publication.repository, pull_request.number, &settings.labels, &settings.reviewers).await;
     Ok(Published::Opened { opened: Opened { repository, url: pull_request.url, draft: pull_request.draft }, remarks })
+}
+
+/// Puts the branch at the commit, and says where it was before; or why it is left alone.
+async fn put(
+    publication: &Publication<'_>,
+    store: &dyn Store,
+    lease: &Lease,
+    git: &Git,
+) -> Result<Result<Option<String>, String>, PublishError> {
+    let (remote, branch) = (publication.remote, publication.branch);
+    let tip = push::remote_tip(git, remote, branch).await?;
+    if let Some(foreign) = foreign_tip(publication, tip.as_deref()).await? {
+        return Ok(Err(foreign));
+    }
+    store.check_lease(lease, MARGIN).await?;
+    push::push(git, publication.mirror, remote, publication.commit, branch, tip.as_deref()).await?;
+    Ok(Ok(tip))
 }
 
 /// A pull request that a person has closed or merged is their answer; only another person's request goes past it.

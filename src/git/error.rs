@@ -2,6 +2,7 @@
 //!
 //! Invariant: the text of an error holds no credential, no control characters, and not more than a few lines.
 
+use std::path::Path;
 use std::sync::LazyLock;
 
 use regex::Regex;
@@ -74,12 +75,42 @@ impl GitError {
                 what: format!("cannot {what}: {said}; only SHA-1 repositories with the files ref format are supported"),
             };
         }
-        let owner = if said.contains("is not owned by current user") {
+        let remedy = if said.contains("is not owned by current user") {
             "; give the data folder to the user that Patchwright runs as (chown -R)"
+        } else if said.contains("class=Config") || said.contains(".gitconfig") {
+            "; mend the git configuration of the user that Patchwright runs as (~/.gitconfig), or set HOME to a folder \
+             without one"
         } else {
             ""
         };
-        Self::Other { what: format!("cannot {what}: {said}{owner}") }
+        Self::Other { what: format!("cannot {what}: {said}{remedy}") }
+    }
+
+    /// The same with what to do where the error tells of objects of a mirror that are damaged.
+    pub(crate) fn in_mirror(self, folder: &Path) -> Self {
+        const DAMAGE: [&str; 14] = [
+            "class=Odb",
+            "class=Zlib",
+            "class=Object",
+            "class=Indexer",
+            "class=Tree",
+            "corrupt",
+            "bad object",
+            "bad tree",
+            "unable to read",
+            "unable to parse",
+            "missing necessary objects",
+            "garbage at end of loose object",
+            "does not match index",
+            "inflate",
+        ];
+        let damaged = |what: &str| DAMAGE.iter().any(|text| what.contains(text));
+        let advised = |what| format!("{what}; if the mirror is damaged, remove {}: it is made again", folder.display());
+        match self {
+            Self::Other { what } if damaged(&what) => Self::Other { what: advised(what) },
+            Self::NotFound { what } if damaged(&what) => Self::NotFound { what: advised(what) },
+            other => other,
+        }
     }
 }
 
@@ -96,7 +127,7 @@ const MEANINGS: [(&[&str], Decision, &str); 12] = [
     (
         &["mismatched algorithms", "unknown object format", "unsupported object format"],
         |what| GitError::Unsupported { what },
-        "only SHA-1 repositories are supported",
+        "it is a SHA-256 repository, and only SHA-1 repositories are supported",
     ),
     (&["stale info"], |what| GitError::Stale { what }, "somebody else moved the branch"),
     (
@@ -214,6 +245,26 @@ mod tests {
         ] {
             assert_eq!(meaning(stderr), expected, "{stderr}");
         }
+    }
+
+    #[test]
+    fn a_configuration_that_libgit2_cannot_read_is_named_as_what_has_to_be_mended() {
+        for said in [
+            "failed to parse config file: missing ']' in section header (in /root/.gitconfig:1); class=Config (7)",
+            "failed to open '/root/.gitconfig': Permission denied; class=Os (2)",
+        ] {
+            let error = GitError::while_doing("open the mirror of acme/web", said).to_string();
+            assert!(error.contains("(~/.gitconfig), or set HOME"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_damaged_mirror_is_to_be_removed_and_a_commit_that_is_not_there_says_nothing_of_damage() {
+        let folder = Path::new("/data/mirrors/acme/web.git");
+        let damaged = GitError::Other { what: "cannot fetch acme/web: fatal: bad object refs/heads/main".to_owned() };
+        assert!(damaged.in_mirror(folder).to_string().ends_with("remove /data/mirrors/acme/web.git: it is made again"));
+        let absent = GitError::NotFound { what: "cannot fetch acme/web: fatal: not found".to_owned() };
+        assert_eq!(absent.clone().in_mirror(folder), absent);
     }
 
     #[test]

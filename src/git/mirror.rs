@@ -5,7 +5,6 @@
 
 mod restore;
 
-use std::collections::BTreeMap;
 use std::fs::{DirBuilder, File, TryLockError};
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
@@ -14,12 +13,17 @@ use std::time::Duration;
 use git2::{ErrorCode, ObjectType, Oid, Repository};
 use tokio::time::Instant;
 
-use super::remote::{self, Address, RemoteRefs};
-use super::{Git, GitError, blocking};
+use super::remote::Address;
+use super::{Git, GitError, Printed, blocking};
 use crate::forge::{Remote, RepositoryId};
 
 /// How often a lock that somebody else holds is tried again.
 const LOCK_POLL: Duration = Duration::from_millis(25);
+
+/// Most packs before they are put together.
+const MOST_PACKS: usize = 50;
+/// Most loose objects in one of 256 folders, as `gc.auto` counts them (6,700 in all).
+const MOST_LOOSE: usize = 27;
 
 /// A bare repository of ours.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -28,21 +32,19 @@ pub struct Mirror {
     path: PathBuf,
 }
 
-/// What a fetch found.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Fetched {
-    /// The remote's default branch; `None` where its HEAD points to no branch, as in an empty repository.
-    pub default_branch: Option<String>,
-    /// The commit at the head of that branch.
-    pub default_branch_head: Option<String>,
-    /// Whether anything had to be transferred or pruned.
-    pub changed: bool,
-}
-
-/// The right to let `git` work on a mirror; ends when it is dropped.
+/// The right to let `git` work on a mirror; ends when it is dropped and every `git` that was run under it is gone.
 #[derive(Debug)]
 pub(crate) struct Locked {
-    _file: File,
+    file: File,
+    path: PathBuf,
+}
+
+impl Locked {
+    /// Runs `git` in the mirror, as [`Git::run`] does.
+    pub(crate) async fn run(&self, git: &Git, args: &[&str], remote: Option<&Remote>) -> Result<Printed, GitError> {
+        let held = self.file.try_clone().map_err(|error| GitError::while_doing("hand on a lock", error))?;
+        git.run_holding(Some(held), &self.path, args, remote, &[]).await
+    }
 }
 
 impl Mirror {
@@ -80,30 +82,46 @@ impl Mirror {
     ///
     /// # Errors
     /// See [`GitError`]; `TimedOut` also where somebody else held the mirror all the time.
-    pub async fn fetch(&self, git: &Git, remote: &Remote) -> Result<Fetched, GitError> {
+    pub async fn fetch(&self, git: &Git, remote: &Remote) -> Result<(), GitError> {
         let address = Address::of(remote)?;
-        let _locked = self.lock(git).await?;
-        let theirs = remote::list(git, &self.path, remote, &["HEAD", "refs/heads/*", "refs/tags/*"]).await?;
-        let changed = self.mirrored_refs().await? != theirs.refs;
-        if changed {
-            let args = [
-                "--git-dir=.",
-                "fetch",
-                "--quiet",
-                "--prune",
-                "--force",
-                "--no-tags",
-                "--no-auto-maintenance",
-                "--no-recurse-submodules",
-                "--no-write-fetch-head",
-                "--",
-                address.as_str(),
-                "+refs/heads/*:refs/heads/*",
-                "+refs/tags/*:refs/tags/*",
-            ];
-            git.run(&self.path, &args, Some(remote), &[]).await?.succeeded(&format!("fetch {}", self.id))?;
+        let locked = self.lock(git).await?;
+        let args = [
+            "--git-dir=.",
+            "fetch",
+            "--quiet",
+            "--prune",
+            "--force",
+            "--no-tags",
+            "--no-auto-maintenance",
+            "--no-recurse-submodules",
+            "--no-write-fetch-head",
+            "--",
+            address.as_str(),
+            "+refs/heads/*:refs/heads/*",
+            "+refs/tags/*:refs/tags/*",
+        ];
+        let fetched = locked.run(git, &args, Some(remote)).await?.succeeded(&format!("fetch {}", self.id));
+        fetched.map_err(|error| error.in_mirror(&self.path))?;
+        self.pack(git, &locked).await
+    }
+
+    /// Puts many small packs and loose objects into few; which of them a ref still reaches does not matter.
+    async fn pack(&self, git: &Git, locked: &Locked) -> Result<(), GitError> {
+        let objects = self.path.join("objects");
+        let many = blocking(move || Ok::<_, GitError>(is_scattered(&objects))).await?;
+        if !many {
+            return Ok(());
         }
-        self.fetched(theirs, changed).await
+        let args = ["--git-dir=.", "repack", "--quiet", "-d", "--geometric=2"];
+        match locked.run(git, &args, None).await.and_then(|printed| printed.succeeded("pack the mirror")) {
+            Err(GitError::Cancelled) => Err(GitError::Cancelled),
+            // The mirror is as good as before.
+            Err(error) => {
+                tracing::warn!(mirror = %self.path.display(), %error, "a mirror could not be packed");
+                Ok(())
+            }
+            Ok(_) => Ok(()),
+        }
     }
 
     /// The commit at the head of a branch.
@@ -183,7 +201,7 @@ impl Mirror {
                 .map_err(|error| GitError::while_doing(&format!("put the mirror of {id} in order"), error))
         })
         .await?;
-        Ok(Locked { _file: file })
+        Ok(Locked { file, path: self.path.clone() })
     }
 
     /// Runs work of libgit2 on the mirror, opened afresh, off the runtime's threads.
@@ -196,10 +214,11 @@ impl Mirror {
         blocking(move || {
             let doing = || format!("{what} in the mirror of {}", mirror.id);
             let repo = mirror.repository()?;
-            work(&repo).map_err(|error| match error.code() {
+            let read = work(&repo).map_err(|error| match error.code() {
                 ErrorCode::NotFound => GitError::NotFound { what: format!("cannot {}: {error}", doing()) },
                 _ => GitError::while_doing(&doing(), error),
-            })
+            });
+            read.map_err(|error| error.in_mirror(&mirror.path))
         })
         .await
     }
@@ -209,31 +228,16 @@ impl Mirror {
         Repository::open_bare(&self.path)
             .map_err(|error| GitError::while_doing(&format!("open the mirror of {}", self.id), error))
     }
+}
 
-    /// Our branches and tags as the remote would list them.
-    async fn mirrored_refs(&self) -> Result<BTreeMap<String, String>, GitError> {
-        self.read("list the branches", |repo| {
-            let mut refs = BTreeMap::new();
-            for pattern in ["refs/heads/*", "refs/tags/*"] {
-                for reference in repo.references_glob(pattern)? {
-                    let reference = reference?;
-                    if let (Ok(name), Some(id)) = (reference.name(), reference.target()) {
-                        refs.insert(name.to_owned(), id.to_string());
-                    }
-                }
-            }
-            Ok(refs)
-        })
-        .await
-    }
-
-    async fn fetched(&self, theirs: RemoteRefs, changed: bool) -> Result<Fetched, GitError> {
-        let default_branch_head = match &theirs.default_branch {
-            Some(branch) => self.head(branch).await?,
-            None => None,
-        };
-        Ok(Fetched { default_branch: theirs.default_branch, default_branch_head, changed })
-    }
+/// Whether a folder of objects holds so many packs or loose objects that reading it takes long. Ids are evenly spread, so
+/// that one of 256 folders tells of all.
+fn is_scattered(objects: &Path) -> bool {
+    let count = |folder: &str, ending: &str| {
+        let entries = std::fs::read_dir(objects.join(folder)).into_iter().flatten().flatten();
+        entries.filter(|entry| entry.file_name().to_string_lossy().ends_with(ending)).count()
+    };
+    count("pack", ".pack") > MOST_PACKS || count("17", "") > MOST_LOOSE
 }
 
 /// `None` for what is not there, or cannot be named.

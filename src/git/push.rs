@@ -13,9 +13,7 @@ use crate::git::mirror::Mirror;
 /// # Errors
 /// See [`GitError`].
 pub async fn remote_tip(git: &Git, remote: &Remote, branch: &str) -> Result<Option<String>, GitError> {
-    let name = branch_ref(branch)?;
-    // The pattern also fits `x/refs/heads/b`; only the exact name counts.
-    Ok(remote::list(git, &git.home, remote, &[&name]).await?.refs.remove(&name))
+    remote::head(git, &git.home, remote, &branch_ref(branch)?).await
 }
 
 /// Makes `branch` of the remote point to commit `sha` of the mirror, provided that it points to `expected` now (`None`:
@@ -42,15 +40,11 @@ pub async fn push(
     let lease = format!("--force-with-lease={name}:{}", expected.unwrap_or_default());
     let refspec = format!("{sha}:{name}");
     let args = ["--git-dir=.", "push", "--porcelain", "--no-verify", &lease, "--", address.as_str(), &refspec];
-    let _locked = mirror.lock(git).await?;
-    let printed = git.run(mirror.path(), &args, Some(remote), &[]).await?;
+    let locked = mirror.lock(git).await?;
+    let printed = locked.run(git, &args, Some(remote)).await?;
     let doing = format!("push {branch} to {}", mirror.id());
     match status_of(&printed.stdout, &name) {
         Some(('=' | ' ' | '+' | '*', _)) if printed.code == 0 => Ok(()),
-        Some(('!', summary)) if summary.contains("stale info") => Err(GitError::Stale {
-            what: format!("cannot {doing}: the branch is not at {} any more", expected.unwrap_or("(absent)")),
-        }),
-        // What the forge says of the refusal is on standard error, in lines that begin with `remote:`.
         Some(('!', summary)) => Err(refused(&doing, &error::clean(&summary, None), &printed.stderr)),
         _ => Err(error::classify(&doing, &printed.stderr)),
     }
@@ -76,10 +70,21 @@ pub async fn may_push(git: &Git, remote: &Remote) -> Result<(), GitError> {
     Err(error::classify(&doing, &printed.stderr))
 }
 
+/// What forges say when the branch is not where we expected it at the moment when they move it.
+const MOVED: [&str; 5] =
+    ["stale info", "cannot lock ref", "failed to update ref", "reference already exists", "but expected"];
+
 fn refused(doing: &str, summary: &str, stderr: &str) -> GitError {
+    // What the forge says of the refusal is on standard error, in lines that begin with `remote:`.
     let said: Vec<&str> = stderr.lines().filter_map(|line| line.strip_prefix("remote:")).map(str::trim).collect();
     let said = said.join("\n").trim().to_owned();
     let colon = if said.is_empty() { "" } else { ": " };
+    let has = |text: &str| summary.contains(text) || said.contains(text);
+    // The name of another branch is in the way, and stays there.
+    if MOVED.iter().any(|text| has(text)) && !has("cannot create") {
+        let what = format!("cannot {doing}: somebody else moved the branch, {summary}{colon}{said}");
+        return GitError::Stale { what };
+    }
     GitError::Rejected {
         what: format!(
             "cannot {doing}: the forge refuses it, {summary}; if a rule protects the branch, let the token push it or set \
@@ -126,6 +131,18 @@ mod tests {
         let said = "remote: error: GH013: Repository rule violations found for refs/heads/fix.\nerror: failed to push";
         let error = refused("push fix to acme/web", "[remote rejected] (push declined)", said);
         assert!(matches!(&error, GitError::Rejected { what } if what.contains("GH013") && what.contains("declined")));
+    }
+
+    #[test]
+    fn a_branch_that_moved_under_our_push_is_stale_and_a_name_that_is_taken_is_not() {
+        let stale = |said: &str| {
+            let error = refused("push", "[remote rejected] (failed to update ref)", &format!("remote: error: {said}"));
+            matches!(error, GitError::Stale { .. })
+        };
+        assert!(stale("cannot lock ref 'refs/heads/p/x': reference already exists"));
+        assert!(stale("cannot lock ref 'refs/heads/p/x': is at 1234 but expected 5678"));
+        assert!(!stale("cannot lock ref 'refs/heads/p/x': 'refs/heads/p' exists; cannot create 'refs/heads/p/x'"));
+        assert!(matches!(refused("push", "[rejected] (stale info)", ""), GitError::Stale { .. }));
     }
 
     #[test]

@@ -1,8 +1,7 @@
-//! What a remote has: its address checked, and its branches and tags listed.
+//! A remote: its address checked, and where one of its branches is.
 //!
 //! Invariant: an address has a scheme that we allow and no credential in it.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 
 use url::Url;
@@ -45,42 +44,16 @@ impl Address {
     }
 }
 
-/// The branches and tags of a remote.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub(crate) struct RemoteRefs {
-    /// The branch that HEAD points to.
-    pub(crate) default_branch: Option<String>,
-    /// Full names and what they point to (for annotated tags the tag object).
-    pub(crate) refs: BTreeMap<String, String>,
-}
-
-/// Asks a remote for those of its refs that match one of the patterns.
-pub(crate) async fn list(git: &Git, dir: &Path, remote: &Remote, patterns: &[&str]) -> Result<RemoteRefs, GitError> {
+/// Asks a remote for the commit at the head of a branch, by its full name.
+pub(crate) async fn head(git: &Git, dir: &Path, remote: &Remote, name: &str) -> Result<Option<String>, GitError> {
     let address = Address::of(remote)?;
-    let mut args = vec!["ls-remote", "--quiet", "--symref", "--", address.as_str()];
-    args.extend(patterns);
+    // With `--heads` the other side does not list tags and the refs of pull requests, which may be many.
+    let args = ["ls-remote", "--quiet", "--heads", "--", address.as_str(), name];
     let doing = format!("read the branches of {}", address.as_str());
-    let refs = parse(&git.run(dir, &args, Some(remote), &[]).await?.succeeded(&doing)?.stdout);
-    if refs.refs.values().any(|id| id.len() != 40) {
-        let what = format!("cannot {doing}: it is a SHA-256 repository, and only SHA-1 repositories are supported");
-        return Err(GitError::Unsupported { what });
-    }
-    Ok(refs)
-}
-
-/// Reads the output of `git ls-remote --symref`.
-fn parse(text: &str) -> RemoteRefs {
-    let mut found = RemoteRefs::default();
-    for (value, name) in text.lines().filter_map(|line| line.split_once('\t')) {
-        if let Some(target) = value.strip_prefix("ref: ") {
-            if name == "HEAD" {
-                found.default_branch = target.strip_prefix("refs/heads/").map(str::to_owned);
-            }
-        } else if (name.starts_with("refs/heads/") || name.starts_with("refs/tags/")) && !name.ends_with("^{}") {
-            found.refs.insert(name.to_owned(), value.to_owned());
-        }
-    }
-    found
+    let printed = git.run(dir, &args, Some(remote), &[]).await?.succeeded(&doing)?;
+    // The name is a pattern that also fits `x/refs/heads/b`; only the exact one counts.
+    let mut refs = printed.stdout.lines().filter_map(|line| line.split_once('\t'));
+    Ok(refs.find(|(_, found)| *found == name).map(|(id, _)| id.to_owned()))
 }
 
 #[cfg(test)]
@@ -98,15 +71,5 @@ mod tests {
             assert!(!error.contains("hunter2"), "{error}");
         }
         assert!(address("https://forge.test/acme/web.git").is_ok());
-    }
-
-    #[test]
-    fn a_listing_gives_the_default_branch_and_the_refs_without_peeled_tags() {
-        let a = "a".repeat(40);
-        let found = parse(&format!(
-            "ref: refs/heads/main\tHEAD\n{a}\tHEAD\n{a}\trefs/heads/main\n{a}\trefs/tags/v1\n{a}\trefs/tags/v1^{{}}\n"
-        ));
-        assert_eq!(found.default_branch.as_deref(), Some("main"));
-        assert_eq!(found.refs.keys().map(String::as_str).collect::<Vec<_>>(), ["refs/heads/main", "refs/tags/v1"]);
     }
 }

@@ -31,6 +31,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::{Instant, timeout};
 
 use super::harden::harden_self;
+use super::keeper;
 use super::news::News;
 use super::tree::{families, processes};
 
@@ -56,16 +57,19 @@ pub(super) fn arguments(file_size: u64, program: &Path, rest: &[String]) -> Vec<
 
 /// Runs as a supervisor with the arguments behind [`WORD`]. To be called before anything else happens in the process: the
 /// limits set here hold for the whole process.
-pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
-    match supervise(arguments) {
-        Ok(()) => ExitCode::SUCCESS,
-        // The other side sees the socket close without the last news, and treats the run as broken.
-        Err(_) => ExitCode::FAILURE,
-    }
+pub fn main(mut arguments: impl Iterator<Item = OsString>) -> ExitCode {
+    let first = arguments.next().unwrap_or_default();
+    let done = if first == keeper::TOOL {
+        keeper::main(arguments)
+    } else {
+        supervise(&first, arguments).map(|()| ExitCode::SUCCESS)
+    };
+    // The other side sees the socket close without the last news, and treats the run as broken.
+    done.unwrap_or(ExitCode::FAILURE)
 }
 
-fn supervise(mut arguments: impl Iterator<Item = OsString>) -> io::Result<()> {
-    let file_size = arguments.next().as_deref().and_then(OsStr::to_str).and_then(|bytes| bytes.parse().ok());
+fn supervise(file_size: &OsStr, mut arguments: impl Iterator<Item = OsString>) -> io::Result<()> {
+    let file_size = file_size.to_str().and_then(|bytes| bytes.parse().ok());
     let (Some(file_size), Some(program)) = (file_size, arguments.next()) else {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "a supervisor needs a file size and a program"));
     };
@@ -110,18 +114,13 @@ async fn run(mut command: Command, other_side: UnixStream) -> io::Result<()> {
         Err(error) => return tell(&other_side, News::Failed { errno: error.raw_os_error().unwrap_or(0) }),
     };
 
-    let mut tree = Tree { program, status: None, signalled: HashSet::new() };
+    let mut tree = Tree::of(program);
     let order_to_stop = async {
         let mut order = [0; 1];
         let _ = orders.read(&mut order).await;
     };
-    let program_ended = async {
-        while tree.reap() && tree.status.is_none() {
-            child_ended.recv().await;
-        }
-    };
     tokio::select! {
-        () = program_ended => {},
+        () = tree.program_ended(&mut child_ended) => {},
         () = order_to_stop => {},
         () = wishes.next() => {
             let _ = tell(&other_side, News::Told);
@@ -162,7 +161,7 @@ impl Wishes {
 }
 
 /// The program and everything that comes from it.
-struct Tree {
+pub(super) struct Tree {
     program: Pid,
     /// How the program ended, once it has.
     status: Option<WaitStatus>,
@@ -171,6 +170,23 @@ struct Tree {
 }
 
 impl Tree {
+    /// The tree of a child of this process, which has to be a subreaper.
+    pub(super) fn of(program: Pid) -> Self {
+        Self { program, status: None, signalled: HashSet::new() }
+    }
+
+    /// How the program ended, if it has.
+    pub(super) fn status(&self) -> Option<WaitStatus> {
+        self.status
+    }
+
+    /// Waits for the end of the program; others of its tree may be left.
+    pub(super) async fn program_ended(&mut self, child_ended: &mut tokio::signal::unix::Signal) {
+        while self.reap() && self.status.is_none() {
+            child_ended.recv().await;
+        }
+    }
+
     /// Takes note of all that have ended; says whether any child is left, and so whether any descendant is.
     fn reap(&mut self) -> bool {
         loop {
@@ -184,7 +200,7 @@ impl Tree {
     }
 
     /// Ends every descendant; `false` where some would not die in time.
-    async fn end(&mut self, child_ended: &mut tokio::signal::unix::Signal) -> bool {
+    pub(super) async fn end(&mut self, child_ended: &mut tokio::signal::unix::Signal) -> bool {
         let start = Instant::now();
         if self.reap() {
             self.signal(Signal::TERM);

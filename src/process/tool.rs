@@ -1,12 +1,13 @@
 //! Runs one trusted tool (`git`) and collects what it prints.
 //!
-//! Invariant: its process group is dead when this returns or is dropped, and memory stays bounded.
+//! Invariant: the tool and all that it started are dead when this returns, and soon after it is dropped or we die; memory
+//! stays bounded.
 
 use std::os::unix::process::ExitStatusExt;
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, kill_process_group};
+use rustix::process::{Pid, Signal, kill_process};
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::process::{Child, Command};
 use tokio::sync::{oneshot, watch};
@@ -15,32 +16,29 @@ use tokio_util::sync::CancellationToken;
 
 use super::children;
 use super::find::find;
+use super::keeper;
 use super::transcript::transcribe;
-use super::untrusted::{close_after, feed, spawn};
-use super::{Ended, ProcessError, Program, Stop, ToolOutput};
+use super::untrusted::{close_after, spawn};
+use super::{Ended, ProcessError, Program, Stop, ToolOutput, ToolTerms};
 use crate::limits::{Size, Span};
 
 /// The most that a tool may print to standard output. It is kept in memory.
 const STDOUT_MAX: Size = Size(256 << 20);
-/// How long a tool may clean up (`git` removes its lock files) after SIGTERM before SIGKILL.
-const GRACE: Duration = Duration::from_millis(500);
+/// How long its keeper may take to end everything. It gives the tool a moment to clean up (`git` removes its lock files).
+const PATIENCE: Duration = Duration::from_secs(5);
 /// How long the end of the output may take after the end of the tool.
 const DRAIN: Duration = Duration::from_secs(2);
 
 /// See [`super::run_tool`].
-pub(super) async fn run(
-    program: &Program,
-    limit: Duration,
-    cancel: &CancellationToken,
-) -> Result<ToolOutput, ProcessError> {
-    let mut child = start(program)?;
-    let group = Group(child.id().and_then(|pid| Pid::from_raw(pid.try_into().ok()?)));
-    let (Some(stdin), Some(out), Some(err)) = (child.stdin.take(), child.stdout.take(), child.stderr.take()) else {
+pub(super) async fn run(program: &Program, terms: ToolTerms<'_>) -> Result<ToolOutput, ProcessError> {
+    let (limit, cancel) = (terms.timeout, terms.cancel);
+    let mut keeper = Keeper(start(program, terms)?);
+    let child = &mut keeper.0;
+    let (Some(out), Some(err)) = (child.stdout.take(), child.stderr.take()) else {
         return Err(not_started(program, std::io::Error::other("it got no pipes")));
     };
     let (too_much, overflow) = oneshot::channel();
     let close = CancellationToken::new();
-    let _feeding = spawn(feed(stdin, program.stdin.clone()));
     let out = spawn(collect(out, STDOUT_MAX, too_much, close.clone()));
     let err = spawn(transcribe(err, None, watch::channel(0).0, close.clone()));
 
@@ -52,11 +50,12 @@ pub(super) async fn run(
         () = cancel.cancelled() => Some(Stop::Cancelled),
     };
     if stop.is_some() {
-        group.signal(Signal::TERM);
-        let _ = timeout(GRACE, child.wait()).await;
+        keeper.order_to_stop();
+        if timeout(PATIENCE, keeper.0.wait()).await.is_err() {
+            let _ = keeper.0.start_kill();
+        }
     }
-    drop(group);
-    let status = child.wait().await.map_err(|source| not_started(program, source))?;
+    let status = keeper.0.wait().await.map_err(|source| not_started(program, source))?;
 
     let _closing = spawn(close_after(DRAIN, close));
     // Asked again here: a tool may end by itself an instant before its last bytes are read.
@@ -68,38 +67,37 @@ pub(super) async fn run(
     Ok(ToolOutput { ended: stop.map_or_else(|| end_of(status), Ended::Stopped), stdout, stderr })
 }
 
-fn start(program: &Program) -> Result<Child, ProcessError> {
+fn start(program: &Program, terms: ToolTerms<'_>) -> Result<Child, ProcessError> {
     let file = find(program)?;
-    let mut command = Command::new(file);
+    let mut command = Command::new(terms.supervisor);
     command
-        .args(program.argv.get(1..).unwrap_or_default())
+        // What `ps` shows.
+        .arg0("patchwright")
+        .args(keeper::arguments(&file, program.argv.get(1..).unwrap_or_default()))
         .current_dir(&program.dir)
         .env_clear()
         .envs(&program.env)
-        .stdin(Stdio::piped())
+        .stdin(terms.holds.map_or_else(Stdio::null, Stdio::from))
         .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .process_group(0)
-        .kill_on_drop(true);
+        .stderr(Stdio::piped());
     children::start(&mut command).map_err(|source| not_started(program, source))
 }
 
-/// The tool's process group, killed when this is dropped.
-struct Group(Option<Pid>);
+/// The process that ends the tool; told to do so when this is dropped before its end was seen.
+struct Keeper(Child);
 
-impl Group {
-    fn signal(&self, signal: Signal) {
-        // The tool itself may have been reaped an instant ago. Its number stays taken as long as the group has members,
-        // and if it has none, the system would have to hand out every other number first.
-        if let Some(group) = self.0 {
-            let _ = kill_process_group(group, signal);
+impl Keeper {
+    fn order_to_stop(&self) {
+        // There is no number any more once it was waited for, so the number is nobody else's.
+        if let Some(pid) = self.0.id().and_then(|pid| Pid::from_raw(pid.try_into().ok()?)) {
+            let _ = kill_process(pid, Signal::TERM);
         }
     }
 }
 
-impl Drop for Group {
+impl Drop for Keeper {
     fn drop(&mut self) {
-        self.signal(Signal::KILL);
+        self.order_to_stop();
     }
 }
 

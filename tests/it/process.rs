@@ -7,14 +7,14 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::io::{Read, Write};
+use std::io::Read;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use patchwright::limits::{Limits, Size, Span};
-use patchwright::process::{Ended, ProcessError, Program, Report, Stop, Terms, run_tool, run_untrusted};
+use patchwright::process::{Ended, ProcessError, Program, Report, Stop, Terms, ToolTerms, run_tool, run_untrusted};
 use tempfile::TempDir;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -84,6 +84,10 @@ impl Stage {
             stopping: self.stopping.clone(),
             lines: self.lines.clone(),
         }
+    }
+
+    fn tool_terms(&self) -> ToolTerms<'_> {
+        ToolTerms { supervisor: Path::new(SUPERVISOR), timeout: DEADLINE, cancel: &self.cancel, holds: None }
     }
 
     async fn try_run(&self, argv: &[&str]) -> Result<Report, ProcessError> {
@@ -476,16 +480,17 @@ async fn a_supervisor_that_is_none_is_an_error_and_never_a_success() {
 
 async fn tool(stage: &Stage, script: &str, timeout: Duration) -> patchwright::process::ToolOutput {
     let program = stage.program(&["sh", "-c", script, stage.token()]);
-    let run = run_tool(&program, timeout, &stage.cancel);
+    let run = run_tool(&program, ToolTerms { timeout, ..stage.tool_terms() });
     tokio::time::timeout(DEADLINE, run).await.expect("the tool ends in time").unwrap()
 }
 
 #[tokio::test]
 async fn a_tool_gives_its_whole_output_and_its_errors_apart() {
-    let stage = Stage { stdin: b"0123456\n".repeat(1 << 17), ..Stage::new() };
-    let output = tool(&stage, "cat; echo wrong >&2; exit 4", DEADLINE).await;
+    let stage = Stage::new();
+    fs::write(stage.folder.path().join("text"), b"0123456\n".repeat(1 << 17)).unwrap();
+    let output = tool(&stage, "cat text; echo wrong >&2; exit 4", DEADLINE).await;
     assert_eq!((output.ended, output.stderr.as_str()), (Ended::Exit(4), "wrong\n"));
-    assert_eq!(output.stdout, stage.stdin);
+    assert_eq!(output.stdout, b"0123456\n".repeat(1 << 17));
 }
 
 #[tokio::test]
@@ -508,7 +513,7 @@ async fn a_cancelled_or_abandoned_tool_is_gone() {
     let script = r#"sh -c 'trap "" TERM; touch up; while :; do sleep 600; done' "$TOKEN" & wait"#;
     let program = stage.program(&["sh", "-c", script, stage.token()]);
     tokio::select! {
-        output = run_tool(&program, DEADLINE, &stage.cancel) => panic!("ended early: {output:?}"),
+        output = run_tool(&program, stage.tool_terms()) => panic!("ended early: {output:?}"),
         up = until(|| stage.has("up")) => assert!(up),
     }
     stage.assert_gone().await;
@@ -522,17 +527,46 @@ async fn a_cancelled_or_abandoned_tool_is_gone() {
 }
 
 #[tokio::test]
-async fn a_tool_whose_daemon_holds_its_output_is_waited_for_only_briefly() {
+async fn a_daemon_of_a_tool_does_not_outlive_it() {
     let stage = Stage::new();
-    assert!(Command::new("mkfifo").arg(stage.folder.path().join("end")).status().unwrap().success());
-    // In a session of its own and so out of reach; it ends when the test writes to its pipe.
-    let script =
-        r#"setsid sh -c 'touch up; read line < end' "$TOKEN" & while [ ! -e up ]; do sleep 0.02; done; echo done"#;
-    let output = tool(&stage, script, DEADLINE).await;
-    let mut end = fs::OpenOptions::new().read(true).write(true).open(stage.folder.path().join("end")).unwrap();
-    end.write_all(b"\n").unwrap();
-    stage.assert_gone().await;
+    let output = tool(&stage, &format!("{START_DAEMON} echo done"), DEADLINE).await;
     assert_eq!((output.ended, output.stdout.as_slice()), (Ended::Exit(0), &b"done\n"[..]));
+    assert_eq!(stage.alive(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_tool_that_was_killed_is_said_to_be() {
+    let output = tool(&Stage::new(), "kill -9 $$", DEADLINE).await;
+    assert_eq!(output.ended, Ended::Signal(9));
+}
+
+#[tokio::test]
+async fn a_tool_ends_when_the_process_that_started_it_is_killed_and_its_lock_lasts_as_long() {
+    let stage = Stage::new();
+    let starter = r"
+import fcntl, os, subprocess, sys
+lock = open('lock', 'a')
+fcntl.flock(lock, fcntl.LOCK_EX)
+command = [sys.argv[1], '__supervise', 'tool', str(os.getpid()), '/bin/sh', '-c', sys.argv[2], sys.argv[3]]
+subprocess.Popen(command, stdin=lock).wait()
+";
+    // Ignores the order to end, so that the lock is seen to outlast its owner.
+    let script = format!("trap '' TERM; {START_DAEMON} echo ready; while :; do sleep 600; done");
+    let mut starter = Command::new("python3")
+        .args(["-c", starter, SUPERVISOR, &script, stage.token()])
+        .current_dir(stage.folder.path())
+        .env("TOKEN", stage.token())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let lock = fs::File::options().create(true).append(true).open(stage.folder.path().join("lock")).unwrap();
+    let mut ready = [0; 6];
+    starter.stdout.as_mut().unwrap().read_exact(&mut ready).unwrap();
+    assert!(lock.try_lock().is_err() && stage.alive().len() >= 4, "{:?}", stage.alive());
+    starter.kill().unwrap();
+    starter.wait().unwrap();
+    lock.lock().unwrap();
+    assert_eq!(stage.alive(), Vec::<String>::new(), "nobody else gets the lock earlier");
 }
 
 #[tokio::test]
@@ -543,6 +577,6 @@ async fn a_tool_is_never_taken_from_the_folder_it_works_in() {
     fs::set_permissions(&file, fs::Permissions::from_mode(0o755)).unwrap();
     let mut program = stage.program(&["git-of-theirs"]);
     program.env.insert("PATH".into(), format!(".::{}", Path::new(PATH).display()));
-    let error = run_tool(&program, DEADLINE, &stage.cancel).await.unwrap_err();
+    let error = run_tool(&program, stage.tool_terms()).await.unwrap_err();
     assert!(matches!(error, ProcessError::NotFound { .. }), "{error}");
 }

@@ -9,7 +9,7 @@ use rustix::process::Signal;
 
 use crate::fake::github::Fault;
 use crate::fake::sentry;
-use crate::held::Held;
+use crate::held::{Held, processes_naming};
 use crate::program::{Described, FIXER, Running, Service, alert, eventually};
 
 /// A lease that a busy machine does not make a service lose; the tests let time pass themselves.
@@ -190,6 +190,28 @@ async fn crash_in_publish(issue: &str, method: &'static str, path_end: &str, fau
 async fn a_crash_after_the_push_and_before_the_pull_request_opens_one() {
     let (service, ..) = crash_in_publish("209", "POST", "/git-receive-pack", Fault::HangAfter).await;
     assert_eq!(service.github().pulls("acme/web")[0].labels, ["patchwright"]);
+}
+
+#[tokio::test]
+async fn a_crash_in_a_push_ends_git_and_what_the_forge_makes_of_it_later_becomes_one_pull_request() {
+    let held = Held::new();
+    let mut service = Described::with_agent(FIXER).on_github().config(LEASE).start().await;
+    service.repo.hook("pre-receive", &held.wait_here("push"));
+    let job = posted(&service, "213").await;
+    held.reached("push", 1).await;
+    assert_eq!(service.job(job).await.stage, Some(Stage::Publish));
+    let url = format!("{}/acme/web.git", service.github().api_url().trim_end_matches("/api/v3"));
+    let pushes = || processes_naming(&url);
+    assert!(!pushes().is_empty(), "the push can be found by {url}");
+    service.kill().await;
+    // It has our token in its environment.
+    let gone = eventually(async || pushes().is_empty().then_some(())).await;
+    assert!(gone.is_some(), "{:#?}", pushes());
+    service.start_with(&LONG_LEASE).await;
+    // Both are at the forge now, and one of them will find the branch made by the other.
+    held.reached("push", 2).await;
+    held.go();
+    ends_as_one_pull_request(&service, &held, job).await;
 }
 
 #[tokio::test]

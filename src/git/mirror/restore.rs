@@ -7,6 +7,7 @@ use std::fs::{self, DirBuilder};
 use std::io::{self, Write as _};
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::Path;
+use std::time::Duration;
 
 /// The configuration of a mirror. The values besides `core.bare` keep libgit2, which reads the configuration of the
 /// user that we run as, from taking anything from there.
@@ -29,6 +30,10 @@ const CONFIG: &str = "[core]
 [gc]
 \tauto = 0
 ";
+
+/// A temporary file without a lock that has not changed for so long has lost its writer. libgit2 and we ourselves write
+/// objects at any time, each in one go.
+const ABANDONED: Duration = Duration::from_secs(3600);
 
 /// What a mirror may hold besides `objects` and `refs`.
 const KEPT: [&str; 5] = ["HEAD", "config", "objects", "refs", "packed-refs"];
@@ -61,21 +66,27 @@ pub(super) fn restore(path: &Path) -> io::Result<()> {
     }
     remove(&path.join("objects/info"))?;
     create(path)?;
-    remove_leftovers(&path.join("objects"), &|name| name.starts_with("incoming-") || name.starts_with("tmp_"), false)?;
-    remove_leftovers(&path.join("objects/pack"), &|name| name.starts_with("tmp_") || name.ends_with(".lock"), false)?;
+    let objects = path.join("objects");
+    remove_leftovers(&objects, &|name, _| name.starts_with("incoming-") || name.starts_with("tmp_objdir"), false)?;
+    remove_leftovers(&objects, &|name, old| old && (name.starts_with("tmp_") || name.starts_with(".tmp")), false)?;
+    let of_packs = |name: &str, _| name.starts_with("tmp_") || name.ends_with(".lock");
+    remove_leftovers(&objects.join("pack"), &of_packs, false)?;
     for refs in ["refs/heads", "refs/tags"] {
-        remove_leftovers(&path.join(refs), &|name| name.ends_with(".lock"), true)?;
+        remove_leftovers(&path.join(refs), &|name, _| name.ends_with(".lock"), true)?;
     }
     Ok(())
 }
 
-/// Removes entries of a folder by name, in the folders below it too where asked.
-fn remove_leftovers(folder: &Path, matches: &dyn Fn(&str) -> bool, below: bool) -> io::Result<()> {
+/// Removes entries of a folder by name and whether they are abandoned, in the folders below it too where asked.
+fn remove_leftovers(folder: &Path, matches: &dyn Fn(&str, bool) -> bool, below: bool) -> io::Result<()> {
     for entry in fs::read_dir(folder)? {
         let entry = entry?;
         let name = entry.file_name();
-        let is_folder = entry.file_type()?.is_dir();
-        if matches(&name.to_string_lossy()) {
+        // Files come and go while we look.
+        let Ok(metadata) = entry.metadata() else { continue };
+        let is_folder = metadata.is_dir();
+        let old = metadata.modified()?.elapsed().is_ok_and(|age| age > ABANDONED);
+        if matches(&name.to_string_lossy(), old) {
             remove(&entry.path())?;
         } else if below && is_folder {
             remove_leftovers(&entry.path(), matches, below)?;

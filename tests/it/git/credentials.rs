@@ -57,6 +57,7 @@ async fn a_credential_is_in_no_argument_and_no_file() {
     let mirror = side.mirror();
     mirror.fetch(&side.git, &remote).await.unwrap();
     push(&side.git, &mirror, &remote, &head, "fix", None).await.unwrap();
+    remote_tip(&side.git, &remote, "fix").await.unwrap();
     side.checkout(&mirror, &head, "checkout").await;
     let argv = fs::read_to_string(side.path().join("argv")).unwrap();
     assert!(argv.contains("push") && argv.contains("fetch") && argv.contains("ls-remote"), "{argv}");

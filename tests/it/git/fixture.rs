@@ -177,7 +177,7 @@ impl Side {
         let home = dir.path().join("home");
         fs::create_dir(&home).unwrap();
         let cancel = CancellationToken::new();
-        let git = Git::new(path_env, home, Duration::from_secs(60), cancel.clone());
+        let git = Git::new(path_env, home, supervisor(), Duration::from_secs(60), cancel.clone());
         Self { dir, git, cancel }
     }
 
@@ -190,7 +190,7 @@ impl Side {
         write_program(&bin.join("git"), &format!("REAL={}\nDIR={}\n{script}", real.display(), side.path().display()));
         let path = format!("{}:{path}", bin.display());
         let home = side.dir.path().join("home");
-        Self { git: Git::new(&path, home, Duration::from_secs(60), side.cancel.clone()), ..side }
+        Self { git: Git::new(&path, home, supervisor(), Duration::from_secs(60), side.cancel.clone()), ..side }
     }
 
     /// Everything on our side.
@@ -223,6 +223,11 @@ impl Side {
         checkout(&self.git, mirror, commit, &dest, &Extras::default()).await.unwrap();
         dest
     }
+}
+
+/// The program that ends `git` for us.
+pub(crate) fn supervisor() -> PathBuf {
+    PathBuf::from(env!("CARGO_BIN_EXE_patchwright"))
 }
 
 /// The name of a repository.

@@ -118,8 +118,8 @@ async fn a_mirror_that_was_tampered_with_is_put_in_order_before_git_works_on_it(
         let branch = format!("fix-{round}");
         tamper(elsewhere);
         let head = repo.commit("more", &[("a", &branch)]);
-        let fetched = mirror.fetch(&side.git, &repo.remote()).await.unwrap();
-        assert_eq!(fetched.default_branch_head.as_deref(), Some(head.as_str()));
+        mirror.fetch(&side.git, &repo.remote()).await.unwrap();
+        assert_eq!(mirror.head("main").await.unwrap().as_deref(), Some(head.as_str()));
         tamper(elsewhere);
         push(&side.git, &mirror, &repo.remote(), &head, &branch, None).await.unwrap();
         assert_eq!((repo.tip(&branch), attacker.tip(&branch)), (Some(head), None), "the push was not led elsewhere");

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use patchwright::forge::Remote;
@@ -9,16 +10,16 @@ use patchwright::git::GitError;
 use patchwright::git::mirror::Mirror;
 use patchwright::git::objects::{log, pin};
 
-use super::fixture::{Repo, Side, id};
+use super::fixture::{Repo, Side, id, supervisor};
 
 #[tokio::test]
-async fn a_fetch_brings_the_default_branch_and_says_what_it_is() {
+async fn a_fetch_brings_branches_and_tags() {
     let (repo, side) = (Repo::new(), Side::new());
     let head = repo.commit("first", &[("a", "1\n")]);
-    let fetched = side.mirror().fetch(&side.git, &repo.remote()).await.unwrap();
-    assert_eq!(fetched.default_branch.as_deref(), Some("main"));
-    assert_eq!(fetched.default_branch_head, Some(head));
-    assert!(fetched.changed);
+    repo.tag("v1", &head);
+    let mirror = side.mirror_of(&repo).await;
+    assert_eq!(mirror.head("main").await.unwrap().as_ref(), Some(&head));
+    assert_eq!(mirror.resolve("v1").await.unwrap(), Some(head));
 }
 
 #[tokio::test]
@@ -26,12 +27,21 @@ async fn a_second_fetch_brings_only_what_is_new_and_a_third_transfers_nothing() 
     let (repo, side) = (Repo::new(), Side::new());
     let first = repo.commit("first", &[("a", "1\n")]);
     let mirror = side.mirror_of(&repo).await;
+    let before = packs(&mirror).len();
     let second = repo.commit("second", &[("a", "2\n")]);
-    assert!(mirror.fetch(&side.git, &repo.remote()).await.unwrap().changed);
+    mirror.fetch(&side.git, &repo.remote()).await.unwrap();
     assert_eq!(mirror.head("main").await.unwrap().as_deref(), Some(second.as_str()));
     assert!(mirror.is_ancestor(&first, &second).await.unwrap());
     assert!(!mirror.is_ancestor(&second, &first).await.unwrap());
-    assert!(!mirror.fetch(&side.git, &repo.remote()).await.unwrap().changed);
+    assert_eq!(packs(&mirror).len(), before + 1);
+    mirror.fetch(&side.git, &repo.remote()).await.unwrap();
+    assert_eq!(packs(&mirror).len(), before + 1);
+}
+
+/// The packs of a mirror; each fetch that transfers something makes one.
+fn packs(mirror: &Mirror) -> Vec<PathBuf> {
+    let files = fs::read_dir(mirror.path().join("objects/pack")).unwrap().map(|entry| entry.unwrap().path());
+    files.filter(|path| path.extension().is_some_and(|ending| ending == "pack")).collect()
 }
 
 #[tokio::test]
@@ -88,11 +98,9 @@ async fn fetches_at_the_same_time_all_succeed() {
         let mirror = Mirror::open(&side.folder("mirrors"), &id("acme/web")).unwrap();
         mirror.fetch(&side.git, &repo.remote()).await.unwrap()
     };
-    let (a, b, c, d) = tokio::join!(fetch(), fetch(), fetch(), fetch());
-    for fetched in [&a, &b, &c, &d] {
-        assert_eq!(fetched.default_branch_head.as_ref(), Some(&head));
-    }
-    assert_eq!([a, b, c, d].iter().filter(|fetched| fetched.changed).count(), 1, "one did the work for all");
+    tokio::join!(fetch(), fetch(), fetch(), fetch());
+    assert_eq!(side.mirror().head("main").await.unwrap(), Some(head));
+    assert_eq!(packs(&side.mirror()).len(), 1, "one did the work for all");
 }
 
 #[tokio::test]
@@ -103,8 +111,8 @@ async fn a_mirror_that_stays_in_use_is_given_up_in_time_and_on_cancel() {
     let lock = fs::File::create(mirror.path().with_extension("lock")).unwrap();
     lock.lock().unwrap();
     let path = std::env::var("PATH").unwrap();
-    let impatient =
-        patchwright::git::Git::new(&path, side.folder("home"), Duration::from_millis(60), side.cancel.clone());
+    let (home, short) = (side.folder("home"), Duration::from_millis(60));
+    let impatient = patchwright::git::Git::new(&path, home, supervisor(), short, side.cancel.clone());
     let error = mirror.fetch(&impatient, &repo.remote()).await.unwrap_err();
     assert!(matches!(error, GitError::TimedOut { .. }), "{error}");
     side.cancel.cancel();
@@ -128,8 +136,8 @@ async fn a_first_fetch_that_was_killed_is_made_good_by_the_next() {
     let error = mirror.fetch(&dying.git, &repo.remote()).await.unwrap_err();
     assert!(matches!(error, GitError::Other { .. }), "{error}");
     assert!(mirror.path().join("refs/heads/main.lock").exists(), "the wrapper did leave something behind");
-    let fetched = mirror.fetch(&side.git, &repo.remote()).await.unwrap();
-    assert_eq!(fetched.default_branch_head, Some(head));
+    mirror.fetch(&side.git, &repo.remote()).await.unwrap();
+    assert_eq!(mirror.head("main").await.unwrap(), Some(head));
     assert!(!mirror.path().join("objects/pack/tmp_pack_1").exists());
 }
 
@@ -155,14 +163,15 @@ async fn a_fetch_that_is_cancelled_ends_at_once_and_the_next_succeeds() {
     let (result, ()) = tokio::join!(mirror.fetch(&hanging.git, &remote), cancel);
     assert_eq!(result.unwrap_err(), GitError::Cancelled);
     let side = Side::new();
-    assert_eq!(mirror.fetch(&side.git, &remote).await.unwrap().default_branch_head, Some(head));
+    mirror.fetch(&side.git, &remote).await.unwrap();
+    assert_eq!(mirror.head("main").await.unwrap(), Some(head));
 }
 
 #[tokio::test]
 async fn an_empty_repository_is_fetched_as_empty() {
     let (repo, side) = (Repo::new(), Side::new());
-    let fetched = side.mirror().fetch(&side.git, &repo.remote()).await.unwrap();
-    assert_eq!(fetched.default_branch_head, None);
+    let mirror = side.mirror_of(&repo).await;
+    assert_eq!(mirror.head("main").await.unwrap(), None);
 }
 
 #[tokio::test]
@@ -211,4 +220,52 @@ async fn a_folder_with_spaces_in_its_name_is_no_problem() {
     mirror.fetch(&side.git, &repo.remote()).await.unwrap();
     let dest = side.checkout(&mirror, &head, "my checkout").await;
     assert!(dest.join("a").exists());
+}
+
+#[tokio::test]
+async fn what_somebody_is_writing_now_survives_a_fetch_and_what_a_killed_one_left_does_not() {
+    let (repo, side) = (Repo::new(), Side::new());
+    repo.commit("first", &[("a", "1\n")]);
+    let mirror = side.mirror_of(&repo).await;
+    let file = |name: &str| mirror.path().join("objects").join(name);
+    fs::write(file("tmp_object_git2_now"), "x").unwrap();
+    let long_ago = std::time::SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000);
+    fs::File::create(file("tmp_object_git2_old")).unwrap().set_modified(long_ago).unwrap();
+    mirror.fetch(&side.git, &repo.remote()).await.unwrap();
+    assert!(file("tmp_object_git2_now").exists() && !file("tmp_object_git2_old").exists());
+}
+
+#[tokio::test]
+async fn many_packs_become_few_and_nothing_is_lost_even_if_no_ref_reaches_it() {
+    let (repo, side) = (Repo::new(), Side::new());
+    repo.commit("first", &[("a", "1\n")]);
+    let mirror = side.mirror_of(&repo).await;
+    let repository = git2::Repository::open_bare(mirror.path()).unwrap();
+    let mut ids = Vec::new();
+    for n in 0..51 {
+        let id = repository.blob(format!("{n}\n").as_bytes()).unwrap();
+        let mut pack = repository.packbuilder().unwrap();
+        pack.insert_object(id, None).unwrap();
+        pack.write(&mirror.path().join("objects/pack"), 0o444).unwrap();
+        ids.push(id);
+    }
+    assert!(packs(&mirror).len() > 50);
+    mirror.fetch(&side.git, &repo.remote()).await.unwrap();
+    assert!(packs(&mirror).len() < 10, "{:?}", packs(&mirror));
+    let repository = git2::Repository::open_bare(mirror.path()).unwrap();
+    assert!(ids.iter().all(|id| repository.find_blob(*id).is_ok()));
+}
+
+#[tokio::test]
+async fn a_damaged_mirror_is_said_to_be_one_that_can_be_removed() {
+    let (repo, side) = (Repo::new(), Side::new());
+    repo.commit("first", &[("a", "1\n")]);
+    let mirror = side.mirror_of(&repo).await;
+    let head = mirror.head("main").await.unwrap().unwrap();
+    let pack = packs(&mirror).remove(0);
+    fs::set_permissions(&pack, fs::Permissions::from_mode(0o644)).unwrap();
+    fs::write(&pack, "damaged").unwrap();
+    let remedy = format!("remove {}: it is made again", mirror.path().display());
+    let read = log(&mirror, &head, 1).await.unwrap_err().to_string();
+    assert!(read.contains(&remedy), "{read}");
 }
