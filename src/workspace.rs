@@ -83,6 +83,12 @@ impl Workspace {
         self.root.join("related").join(repository.replace('/', "+"))
     }
 
+    /// The folder for objects that are made on the way to a change of a repository.
+    #[must_use]
+    pub fn draft(&self, repository: &str) -> PathBuf {
+        self.root.join("drafts").join(repository.replace('/', "+"))
+    }
+
     /// A checkout for a run of the tests, before or after the change.
     #[must_use]
     pub fn bench(&self, repository: &str, when: &str) -> PathBuf {

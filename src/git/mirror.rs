@@ -228,6 +228,14 @@ impl Mirror {
         Repository::open_bare(&self.path)
             .map_err(|error| GitError::while_doing(&format!("open the mirror of {}", self.id), error))
     }
+
+    /// A repository in a folder of its own that has the mirror's objects and keeps what is written to itself. It blocks.
+    pub(crate) fn borrowed_by(&self, folder: &Path) -> Result<Repository, GitError> {
+        let failed = |error| GitError::while_doing(&format!("make a repository in {}", folder.display()), error);
+        restore::restore(folder).and_then(|()| restore::borrow(folder, &self.path.join("objects"))).map_err(failed)?;
+        Repository::open_bare(folder)
+            .map_err(|error| GitError::while_doing(&format!("open the repository {}", folder.display()), error))
+    }
 }
 
 /// Whether a folder of objects holds so many packs or loose objects that reading it takes long. Ids are evenly spread, so

@@ -4,18 +4,25 @@
 //! a program. Each function is one piece of work off the runtime's threads.
 
 mod content;
+mod draft;
+mod filters;
 mod history;
 mod ignores;
 mod lfs;
 mod names;
 mod snapshot;
 mod trees;
+mod verify;
 mod work_tree;
 
 pub use self::content::{Fit, find_paths, read_file};
+pub use self::draft::Draft;
+pub use self::filters::filtered;
 pub use self::history::{BlamedLine, CommitSummary, blame, commit_info, log};
+pub(crate) use self::names::is_dot_gitmodules;
 pub use self::snapshot::{Rules, Snapshot, snapshot};
 pub use self::trees::{Applied, CommitInfo, between, changes, commit, diff, pin};
+pub use self::verify::difference;
 
 use std::path::Path;
 

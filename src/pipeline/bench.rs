@@ -8,7 +8,7 @@ use super::prepare::{Ground, Site};
 use super::{Desk, Halt, blocking};
 use crate::config::{CommandLine, ProjectConfig};
 use crate::git::checkout::{self, Extras, Submodules};
-use crate::git::objects::{self, Rules};
+use crate::git::objects;
 use crate::job::Stage;
 use crate::process::Terms;
 use crate::proof::{self, Bench, Cancelled, TestPlan, TestRun, detect};
@@ -68,13 +68,7 @@ pub(super) async fn check_out(
 
 /// `git` believes the mirror, in which an agent without a sandbox could have replaced a test; libgit2 computes each id.
 async fn verify(site: &Site, commit: &str, checkout: &Path) -> Result<(), Halt> {
-    let what = match objects::snapshot(&site.mirror, commit, checkout, &Rules::for_setup()).await {
-        Ok(seen) => match seen.changes.first() {
-            None => return Ok(()),
-            Some(change) => format!("`{}` is different", change.path),
-        },
-        Err(error) => error.to_string(),
-    };
+    let Some(what) = objects::difference(&site.mirror, commit, checkout).await? else { return Ok(()) };
     Err(Halt::broken(format!(
         "the checkout of {} for the tests does not hold what its commit says ({what}); remove the mirror {} so that it is \
          made again, and find out what has changed it",

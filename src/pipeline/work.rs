@@ -7,13 +7,13 @@ use std::path::{Path, PathBuf};
 
 use super::prepare::{Evidence, Ground, Site, short};
 use super::saved::Fix;
-use super::take::{Tree, take_changes};
+use super::take::{Taken, Tree, take_changes};
 use super::{Desk, Halt, bench, blocking, brief};
 use crate::agent::handback::{AgentVerdict, Handback};
 use crate::agent::{self, AgentRun, Places, profile};
 use crate::config::AgentConfig;
 use crate::git::checkout;
-use crate::git::objects::{self, Rules};
+use crate::git::objects::{self, Draft, Rules, SnapshotError};
 use crate::job::Stage;
 use crate::outcome::{Abstained, Outcome, last_words};
 use crate::process::{Ended, Stop};
@@ -56,9 +56,9 @@ pub(super) async fn fix(desk: &Desk, ground: &Ground, evidence: &Evidence) -> Re
     if let Some(setup) = &plan.setup {
         bench::set_up(desk, setup, &plan, &workspace.repository(), (&home, &tmp), &workspace).await?;
     }
-    let mut trees = vec![tree(&ground.home, &evidence.base.commit, workspace.repository()).await?];
+    let mut trees = vec![tree(&ground.home, &evidence.base.commit, workspace.repository(), &workspace).await?];
     for site in &ground.related {
-        trees.push(tree(site, &site.head, workspace.related(&site.id.to_string())).await?);
+        trees.push(tree(site, &site.head, workspace.related(&site.id.to_string()), &workspace).await?);
     }
 
     desk.journal.enter(Stage::Prompt).await?;
@@ -70,14 +70,15 @@ pub(super) async fn fix(desk: &Desk, ground: &Ground, evidence: &Evidence) -> Re
         Ok(handback) => handback,
         Err(why) => return Ok(Err(Outcome::Abstained { why })),
     };
-    let changed = match take_changes(desk, &agent_name, evidence, handback.as_ref(), &trees).await? {
-        Ok(changed) => changed,
-        Err(why) => return Ok(Err(Outcome::Abstained { why })),
-    };
+    let Taken { changed, not_taken } =
+        match take_changes(desk, &agent_name, evidence, handback.as_ref(), &trees).await? {
+            Ok(taken) => taken,
+            Err(why) => return Ok(Err(Outcome::Abstained { why })),
+        };
     let last_words = final_words(desk, &run);
     if changed.is_empty() {
         let said = handback.map(|handback| handback.summary).filter(|summary| !summary.trim().is_empty());
-        let diagnosis = said.unwrap_or(last_words);
+        let diagnosis = [vec![said.unwrap_or(last_words)], not_taken].concat().join("\n");
         return Ok(Err(Outcome::Abstained { why: Abstained::NothingChanged { diagnosis } }));
     }
     let fix = Fix { agent: agent_name, handback, last_words, changed, plan, baseline };
@@ -158,12 +159,16 @@ async fn baseline(
 }
 
 /// Takes the tree of a checkout as the state that the agent starts from.
-async fn tree<'a>(site: &'a Site, base: &str, dir: PathBuf) -> Result<Tree<'a>, Halt> {
+async fn tree<'a>(site: &'a Site, base: &str, dir: PathBuf, workspace: &Workspace) -> Result<Tree<'a>, Halt> {
+    let draft = Draft::new(&site.mirror, &workspace.draft(&site.id.to_string()))?;
     // What the setup leaves behind is not published, so it is only read, not judged.
-    let before = objects::snapshot(&site.mirror, base, &dir, &Rules::for_setup()).await.map_err(|error| {
-        Halt::broken(format!("the checkout of {} cannot be read after its setup: {error}", site.id))
+    let before = objects::snapshot(&draft, base, &dir, &Rules::for_setup()).await.map_err(|error| match error {
+        SnapshotError::Refused(refusal) => {
+            Halt::broken(format!("the checkout of {} cannot be read after its setup: {refusal}", site.id))
+        }
+        SnapshotError::Failed(error) => error.into(),
     })?;
-    Ok(Tree { site, base: base.to_owned(), dir, before })
+    Ok(Tree { site, base: base.to_owned(), dir, draft, before })
 }
 
 async fn write_prompt(

@@ -108,25 +108,54 @@ fn settings_that_an_agent_leaves_among_the_workspaces_do_not_reach_the_tests() {
     assert!(outcome.contains("tests_failed") && house.branches() == 0, "{outcome}\n{said}");
 }
 
-#[test]
-fn a_test_that_an_agent_replaced_in_the_mirror_is_noticed() {
-    let forge = "\
+/// An agent that replaces an object in the mirror, both given as Python.
+fn forger(old: &str, new: &str) -> String {
+    format!(
+        "\
 echo more > more.txt
 objects=$(cat .git/objects/info/alternates)
 mv \"$objects\"/pack/*.pack \"$TMPDIR/pack\" && rm -f \"$objects\"/pack/*
 git --git-dir=\"$objects/..\" unpack-objects < \"$TMPDIR/pack\"
 python3 - <<'END'
 import hashlib, os, zlib
-test = open('check.sh', 'rb').read()
-name = hashlib.sha1(b'blob %d\\0' % len(test) + test).hexdigest()
+old, new = {old}, {new}
+name = hashlib.sha1(b'blob %d\\0' % len(old) + old).hexdigest()
 path = os.path.join(open('.git/objects/info/alternates').read().strip(), name[:2], name[2:])
 os.chmod(path, 0o644)
-open(path, 'wb').write(zlib.compress(b'blob 7\\0exit 0\\n'))
+open(path, 'wb').write(zlib.compress(b'blob %d\\0' % len(new) + new))
 END
-";
-    let house = House::with_agent(forge);
+"
+    )
+}
+
+#[test]
+fn a_test_that_an_agent_replaced_in_the_mirror_is_noticed() {
+    let house = House::with_agent(&forger("open('check.sh', 'rb').read()", "b'exit 0\\n'"));
     let (outcome, said) = house.outcome();
     assert!(outcome.contains("does not hold what its commit says") && house.branches() == 0, "{outcome}\n{said}");
+}
+
+#[test]
+fn a_link_that_an_agent_replaced_in_the_mirror_is_noticed() {
+    let house = House::with_agent(&forger("b'real.sh'", "os.path.realpath('../../../../green.sh').encode()"));
+    fs::write(house.path("green.sh"), "exit 0\n").unwrap();
+    house.repo.commit_entries(
+        "main",
+        "Link",
+        &[("test.sh", 0o120_000, b"real.sh"), ("real.sh", 0o100_644, b"sh check.sh\n")],
+    );
+    let (outcome, said) = house.outcome();
+    assert!(outcome.contains("does not hold what its commit says") && house.branches() == 0, "{outcome}\n{said}");
+}
+
+#[test]
+fn an_agent_cannot_say_where_submodules_come_from() {
+    let house = House::with_agent(
+        "echo fixed > app.txt\nprintf '[submodule \"x\"]\\n\\tpath = x\\n\\turl = ../y\\n' > .gitmodules\n",
+    );
+    let (outcome, said) = house.outcome();
+    assert!(outcome.contains("unpublishable") && outcome.contains(".gitmodules"), "{outcome}\n{said}");
+    assert_eq!(house.branches(), 0);
 }
 
 #[test]
@@ -139,6 +168,24 @@ fn a_key_that_the_agent_was_given_is_not_published() {
         assert!(outcome.contains("unpublishable") && house.branches() == 0, "{script}: {outcome}\n{said}");
         assert!(!outcome.contains(MODEL_KEY) && !said.contains(MODEL_KEY), "{script}: {outcome}\n{said}");
     }
+}
+
+#[test]
+fn what_git_would_encrypt_is_not_published_as_it_is() {
+    let house = House::with_agent("echo fixed > app.txt\necho token > production.key\n");
+    house.repo.commit("Encrypt", &[(".gitattributes", "*.key filter=git-crypt\n")]);
+    let (outcome, said) = house.outcome();
+    assert!(outcome.contains("unpublishable") && outcome.contains("git-crypt"), "{outcome}\n{said}");
+    assert_eq!(house.branches(), 0);
+}
+
+#[test]
+fn work_that_is_ignored_is_named_where_nothing_else_was_done() {
+    let house = House::with_agent("echo fixed > app.log\n");
+    house.repo.commit("Ignore", &[(".gitignore", "*.log\n")]);
+    let (outcome, said) = house.outcome();
+    assert!(outcome.contains("nothing_changed") && outcome.contains("`app.log`"), "{outcome}\n{said}");
+    assert!(said.contains("not taken"), "{said}");
 }
 
 #[test]

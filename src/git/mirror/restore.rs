@@ -77,6 +77,15 @@ pub(super) fn restore(path: &Path) -> io::Result<()> {
     Ok(())
 }
 
+/// Makes a repository that was just restored read another one's objects too.
+pub(super) fn borrow(path: &Path, objects: &Path) -> io::Result<()> {
+    let line = objects.to_str().filter(|path| !path.contains(['\n', '"'])).ok_or_else(|| {
+        io::Error::new(io::ErrorKind::InvalidInput, "the path of the mirror cannot be written into a repository")
+    })?;
+    DirBuilder::new().recursive(true).mode(0o700).create(path.join("objects/info"))?;
+    write(path, "objects/info/alternates", &format!("{line}\n"))
+}
+
 /// Removes entries of a folder by name and whether they are abandoned, in the folders below it too where asked.
 fn remove_leftovers(folder: &Path, matches: &dyn Fn(&str, bool) -> bool, below: bool) -> io::Result<()> {
     for entry in fs::read_dir(folder)? {

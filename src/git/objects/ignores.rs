@@ -5,6 +5,7 @@
 
 use std::fs;
 use std::io;
+use std::path::Path;
 
 use git2::Repository;
 use tempfile::TempDir;
@@ -21,9 +22,9 @@ pub(super) struct Ignores<'repo> {
 }
 
 impl<'repo> Ignores<'repo> {
-    /// No rules yet. Makes `repo`, a mirror that was opened for this alone, look at the private folder.
-    pub(super) fn new(repo: &'repo Repository) -> Result<Self, String> {
-        let folder = TempDir::new().map_err(|error| error.to_string())?;
+    /// No rules yet. Makes `repo`, which was opened for this alone, look at a private folder in `place`.
+    pub(super) fn new(repo: &'repo Repository, place: &Path) -> Result<Self, String> {
+        let folder = TempDir::new_in(place).map_err(|error| error.to_string())?;
         repo.set_workdir(folder.path(), false).map_err(|error| error.to_string())?;
         Ok(Self { repo, folder })
     }

@@ -4,10 +4,11 @@
 
 use std::io::{self, Read as _};
 
+use git2::{Oid, Repository};
 use sha2::{Digest as _, Sha256};
 
 /// Longest pointer file (git-lfs `docs/spec.md`: "less than 1024 bytes").
-pub(super) const MAX_POINTER: usize = 1024;
+const MAX_POINTER: usize = 1024;
 
 /// A pointer file, read.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -17,8 +18,17 @@ pub(super) struct Pointer {
 }
 
 impl Pointer {
+    /// The pointer that an object is, if it is one.
+    pub(super) fn at(repo: &Repository, id: Oid) -> Option<Self> {
+        let (size, _) = repo.odb().ok()?.read_header(id).ok()?;
+        if size > MAX_POINTER {
+            return None;
+        }
+        Self::parse(str::from_utf8(repo.find_blob(id).ok()?.content()).ok()?)
+    }
+
     /// Reads a pointer file; `None` for anything else.
-    pub(super) fn parse(text: &str) -> Option<Self> {
+    fn parse(text: &str) -> Option<Self> {
         let mut lines = text.lines();
         lines.next().filter(|line| *line == "version https://git-lfs.github.com/spec/v1")?;
         let (mut sha256, mut size) = (None, None);
@@ -29,7 +39,9 @@ impl Pointer {
                 _ => {}
             }
         }
-        Some(Self { sha256: sha256?, size: size? })
+        // It becomes a part of a path.
+        let sha256 = sha256.filter(|id| id.len() == 64 && id.bytes().all(|byte| byte.is_ascii_hexdigit()))?;
+        Some(Self { sha256, size: size? })
     }
 
     /// Whether this is the content that the pointer stands for.
@@ -60,5 +72,6 @@ mod tests {
         assert!(pointer.is_of(5, &b"hello"[..]).unwrap());
         assert!(!pointer.is_of(5, &b"hallo"[..]).unwrap());
         assert_eq!(Pointer::parse("hello\n"), None);
+        assert_eq!(Pointer::parse(&text.replace(oid, "../../../../etc/passwd")), None);
     }
 }

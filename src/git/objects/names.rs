@@ -41,12 +41,28 @@ const LITTER_ENDINGS: [&str; 6] = [".pyc", ".pyo", ".swp", ".swo", "~", ".egg-in
 
 /// Whether one component of a path means `.git` somewhere.
 pub(super) fn is_dot_git(name: &str) -> bool {
-    // NTFS: `\` separates, `:` begins a stream, dots and spaces at the end do not count, `git~1` is the short name.
-    name.split('\\').any(|part| {
-        let seen: String = part.chars().filter(|c| !HFS_IGNORED.contains(c)).collect();
-        let seen = seen.split(':').next().unwrap_or_default().trim_end_matches(['.', ' ']).to_lowercase();
-        seen == ".git" || seen == "git~1"
+    name.split('\\').map(as_seen_elsewhere).any(|seen| seen == ".git" || seen == "git~1")
+}
+
+/// Whether one component of a path means `.gitmodules` somewhere. NTFS has the short names `gitmod~1` to `gitmod~4`, and
+/// where those are taken, `gi7eba~1` and the like (git's `path.c`, `is_ntfs_dotgitmodules`).
+pub(crate) fn is_dot_gitmodules(name: &str) -> bool {
+    name.split('\\').map(as_seen_elsewhere).any(|seen| {
+        let short = seen.len() == 8
+            && seen.split_once('~').is_some_and(|(start, number)| {
+                (start == "gitmod" || "gi7eba".starts_with(start))
+                    && number.starts_with(|c: char| c.is_ascii_digit() && c != '0')
+                    && number.bytes().all(|byte| byte.is_ascii_digit())
+            });
+        seen == ".gitmodules" || short
     })
+}
+
+/// A name as other file systems see it. HFS+ ignores some characters. NTFS ignores dots and spaces at the end, and `:`
+/// begins a stream. Both ignore case.
+fn as_seen_elsewhere(name: &str) -> String {
+    let seen: String = name.chars().filter(|c| !HFS_IGNORED.contains(c)).collect();
+    seen.split(':').next().unwrap_or_default().trim_end_matches(['.', ' ']).to_lowercase()
 }
 
 /// Why a new name cannot be published, if it cannot.
@@ -68,7 +84,7 @@ pub(super) fn is_litter(name: &str) -> bool {
 /// Why a link at `path` (from the root of the repository) cannot be published, if it cannot.
 pub(super) fn refuse_link(path: &str, target: &str) -> Option<&'static str> {
     let name = path.rsplit('/').next().unwrap_or(path);
-    if name.eq_ignore_ascii_case(".gitmodules") {
+    if is_dot_gitmodules(name) {
         return Some("is a link, which git refuses for this name");
     }
     if target.is_empty() || target.starts_with('/') || target.contains(['\\', '\0']) {
@@ -106,6 +122,27 @@ mod tests {
         assert!(is_dot_git("a\\.git\\hooks"));
         for name in [".github", ".gitignore", "git", "git~2", ".gitattributes", "x.git"] {
             assert!(!is_dot_git(name), "{name:?}");
+        }
+    }
+
+    #[test]
+    fn every_spelling_of_dot_gitmodules_is_known() {
+        for name in [
+            ".gitmodules",
+            ".GitModules",
+            "gitmod~1",
+            "GITMOD~4",
+            "gi7eba~1",
+            "gi7e~123",
+            ".gitmodules ",
+            ".gitmodules::$INDEX_ALLOCATION",
+            ".git\u{200c}modules",
+        ] {
+            assert!(is_dot_gitmodules(name), "{name:?}");
+            assert!(refuse_link(name, "x").is_some(), "{name:?}");
+        }
+        for name in ["gitmodules", ".gitmodule", "gitmod~", "gitmod~0", "gi7ebb~1", ".gitmodules.txt"] {
+            assert!(!is_dot_gitmodules(name), "{name:?}");
         }
     }
 

@@ -1,7 +1,7 @@
-//! Turns the work tree that an agent leaves behind into a tree of the mirror.
+//! Turns the work tree that an agent leaves behind into a tree.
 //!
-//! Invariant: the tree holds what `git add -A` would have taken, less what tools leave behind; anything that cannot be
-//! published safely is refused by name before it is read.
+//! Invariant: the tree holds what `git add -A` would have taken if no filter were configured, less what tools leave behind;
+//! anything that cannot be published safely is refused by name before it is read.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -9,18 +9,17 @@ use std::path::Path;
 use git2::{Index, ObjectType, Oid, Repository};
 
 use super::ignores::Ignores;
-use super::lfs;
+use super::lfs::Pointer;
 use super::names::{is_litter, printable, refuse_link, refuse_name};
 use super::trees::changes_between;
-use super::work_tree::{Descend, Entry, Kind, Stopped, as_path, walk};
-use super::{Change, Refusal, SnapshotError, each_entry, index_entry, tree_of};
-use crate::git::mirror::Mirror;
+use super::work_tree::{Descend, Entry, Kind, Seen, as_path, walk};
+use super::{Change, Draft, Refusal, SnapshotError, each_entry, index_entry, tree_of};
 use crate::git::{GitError, blocking};
 
 const FILE: u32 = 0o100_644;
 const EXECUTABLE: u32 = 0o100_755;
-const LINK: u32 = 0o120_000;
-const SUBMODULE: u32 = 0o160_000;
+pub(super) const LINK: u32 = 0o120_000;
+pub(super) const SUBMODULE: u32 = 0o160_000;
 
 /// Most entries of a work tree that are looked at; more is an attack or a mistake.
 const MAX_ENTRIES: usize = 2_000_000;
@@ -37,7 +36,7 @@ pub struct Rules {
     /// Leave out what cannot be published, rather than refuse the work tree.
     pub lenient: bool,
     /// Paths that are left out whatever is there; [`Snapshot::left_out`] of an earlier snapshot.
-    pub leave_out: BTreeSet<String>,
+    pub leave_out: BTreeSet<Vec<u8>>,
 }
 
 impl Rules {
@@ -63,49 +62,57 @@ pub struct Snapshot {
     pub tree: String,
     /// How it differs from the tree compared with.
     pub changes: Vec<Change>,
-    /// What was left out because it cannot be published; only with lenient rules.
-    pub left_out: BTreeSet<String>,
+    /// What was left out because it cannot be published, by path; only with lenient rules.
+    pub left_out: BTreeSet<Vec<u8>>,
+    /// What was passed over because it is ignored or left behind by tools, by path. Nothing in a folder that is here.
+    pub passed_over: BTreeSet<Vec<u8>>,
 }
 
-/// Reads the work tree `dir` and writes what differs from `against` (a commit or tree of the mirror) into the mirror.
+impl Snapshot {
+    /// What was passed over here and not in an earlier snapshot, in words; empty where there is nothing.
+    #[must_use]
+    pub fn passed_over_since(&self, earlier: &Self) -> Vec<String> {
+        self.passed_over.difference(&earlier.passed_over).map(|path| printable(path)).collect()
+    }
+}
+
+/// Reads the work tree `dir` and writes what differs from `against` (a commit or tree of the draft) into the draft.
 /// `.git` at its top is not looked at, whatever has become of it. For the agent's work, `against` is the tree that the
 /// setup left behind, so that limits and refusals are about the agent's work alone.
 ///
 /// # Errors
 /// `Refused` with the path and a sentence where something cannot be published; `Failed` where we could not work.
-pub async fn snapshot(mirror: &Mirror, against: &str, dir: &Path, rules: &Rules) -> Result<Snapshot, SnapshotError> {
-    let (mirror, against, dir, rules) = (mirror.clone(), against.to_owned(), dir.to_path_buf(), rules.clone());
+pub async fn snapshot(draft: &Draft, against: &str, dir: &Path, rules: &Rules) -> Result<Snapshot, SnapshotError> {
+    let (draft, against, dir, rules) = (draft.clone(), against.to_owned(), dir.to_path_buf(), rules.clone());
     blocking(move || {
         // Two handles: the one for ignore rules gets a work tree, the one for objects must not have one.
-        let (repo, for_rules) = (mirror.repository()?, mirror.repository()?);
+        let (repo, for_rules) = (draft.repository()?, draft.repository()?);
         let failed = |error| GitError::while_doing("compare the work tree with the base", error);
         let base = Base::read(&repo, &against).map_err(failed)?;
-        let ignores = Ignores::new(&for_rules).map_err(|error| GitError::while_doing("read ignore rules", error))?;
+        let ignores = Ignores::new(&for_rules, draft.folder())
+            .map_err(|error| GitError::while_doing("read ignore rules", error))?;
         let mut reader = Reader { repo: &repo, base: &base, ignores, rules: &rules, taken: Taken::default() };
-        walk(&dir, &mut |entry| reader.visit(entry)).map_err(|stopped| match stopped {
-            Stopped::ByVisitor(error) => error,
-            Stopped::At { path, why } => Refusal { path: printable(&path), why }.into(),
-        })?;
+        walk(&dir, &mut |seen| reader.visit(seen))?;
         let taken = reader.taken;
         let tree = write_tree(&repo, &against, &base, &taken).map_err(failed)?;
         let changes = changes_between(&repo, &against, &tree).map_err(failed)?;
         // Files that are gone count too; those that are there were counted on the way.
-        if let Some(change) = changes.get(rules.max_files) {
+        if let Some(change) = changes.get(rules.max_files).filter(|_| !rules.lenient) {
             return Err(too_many(change.path.as_bytes(), rules.max_files).into());
         }
-        Ok(Snapshot { tree, changes, left_out: taken.left_out })
+        Ok(Snapshot { tree, changes, left_out: taken.left_out, passed_over: taken.passed_over })
     })
     .await
 }
 
 /// The tree compared with.
-struct Base {
-    entries: BTreeMap<Vec<u8>, (u32, Oid)>,
-    folders: BTreeSet<Vec<u8>>,
+pub(super) struct Base {
+    pub(super) entries: BTreeMap<Vec<u8>, (u32, Oid)>,
+    pub(super) folders: BTreeSet<Vec<u8>>,
 }
 
 impl Base {
-    fn read(repo: &Repository, id: &str) -> Result<Self, git2::Error> {
+    pub(super) fn read(repo: &Repository, id: &str) -> Result<Self, git2::Error> {
         let mut base = Self { entries: BTreeMap::new(), folders: BTreeSet::new() };
         each_entry(repo, &tree_of(repo, id)?, &mut |path, entry| {
             if entry.kind() == Some(ObjectType::Tree) {
@@ -126,9 +133,8 @@ struct Taken {
     /// Paths of the base that are still there, changed or not.
     seen: BTreeSet<Vec<u8>>,
     written: BTreeMap<Vec<u8>, (u32, Oid)>,
-    left_out: BTreeSet<String>,
-    /// The same, as paths.
-    left_out_paths: BTreeSet<Vec<u8>>,
+    left_out: BTreeSet<Vec<u8>>,
+    passed_over: BTreeSet<Vec<u8>>,
 }
 
 struct Reader<'a> {
@@ -140,7 +146,11 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    fn visit(&mut self, entry: &Entry<'_>) -> Result<Descend, SnapshotError> {
+    fn visit(&mut self, seen: Seen<'_>) -> Result<Descend, SnapshotError> {
+        let entry = match seen {
+            Ok(entry) => entry,
+            Err((path, why)) => return self.refuse(path, Refusal { path: printable(path), why }),
+        };
         self.taken.entries += 1;
         if self.taken.entries > MAX_ENTRIES {
             return Err(refusal(entry, format!("is the entry number {MAX_ENTRIES}; there are too many files")));
@@ -152,22 +162,29 @@ impl Reader<'_> {
             self.ignores.learn(entry).map_err(|error| GitError::while_doing("read ignore rules", error))?;
         }
         match self.take(entry) {
-            Err(SnapshotError::Refused(refused)) if self.rules.lenient => {
-                self.taken.left_out.insert(refused.path);
-                self.taken.left_out_paths.insert(entry.path.clone());
-                Ok(Descend::Past)
-            }
-            result => {
-                self.check_count()?;
-                result
-            }
+            Err(SnapshotError::Refused(refused)) => self.refuse(&entry.path, refused),
+            result => result,
         }
+    }
+
+    fn refuse(&mut self, path: &[u8], refused: Refusal) -> Result<Descend, SnapshotError> {
+        if !self.rules.lenient {
+            return Err(refused.into());
+        }
+        self.taken.left_out.insert(path.to_vec());
+        Ok(Descend::Past)
     }
 
     fn take(&mut self, entry: &Entry<'_>) -> Result<Descend, SnapshotError> {
         let tracked = self.base.entries.get(&entry.path).copied();
-        if tracked.is_none() && !self.base.folders.contains(&entry.path) && self.is_left_out(entry)? {
-            return Ok(Descend::Past);
+        if tracked.is_none() && !self.base.folders.contains(&entry.path) {
+            if self.rules.leave_out.contains(&entry.path) {
+                return Ok(Descend::Past);
+            }
+            if self.is_passed_over(entry)? {
+                self.taken.passed_over.insert(entry.path.clone());
+                return Ok(Descend::Past);
+            }
         }
         if tracked.is_none() {
             let Ok(name) = str::from_utf8(entry.name()) else {
@@ -198,16 +215,17 @@ impl Reader<'_> {
             self.taken.seen.insert(entry.path.clone());
         }
         if tracked != Some(now) {
+            if self.taken.written.len() >= self.rules.max_files {
+                return Err(too_many(&entry.path, self.rules.max_files).into());
+            }
             self.taken.written.insert(entry.path.clone(), now);
         }
         Ok(Descend::Into)
     }
 
     /// Whether an entry that the base does not have is none of the change's business.
-    fn is_left_out(&self, entry: &Entry<'_>) -> Result<bool, SnapshotError> {
-        let litter = str::from_utf8(entry.name()).is_ok_and(is_litter);
-        let known = !self.rules.leave_out.is_empty() && self.rules.leave_out.contains(&printable(&entry.path));
-        if litter || known {
+    fn is_passed_over(&self, entry: &Entry<'_>) -> Result<bool, SnapshotError> {
+        if str::from_utf8(entry.name()).is_ok_and(is_litter) {
             return Ok(true);
         }
         let ignored = self.ignores.matches(entry).map_err(|error| GitError::while_doing("read ignore rules", error))?;
@@ -240,50 +258,30 @@ impl Reader<'_> {
         let unreadable = |error| refusal(entry, format!("cannot be read: {error}"));
         let max = self.rules.max_file;
         let too_large = || refusal(entry, format!("has {size} bytes, more than the limit of {max} (`git.max_file`)"));
-        // A large file of the base may stay as it is; whether it did is seen by its size first.
-        let base_size = tracked.and_then(|(_, id)| Some(self.repo.odb().ok()?.read_header(id).ok()?.0 as u64));
-        let content = if size <= max || base_size == Some(size) {
-            Some(entry.read(max.max(size)).map_err(unreadable)?.ok_or_else(too_large)?)
-        } else {
-            None
-        };
-        if let (Some(content), Some((_, id))) = (&content, tracked)
-            && Oid::hash_object(ObjectType::Blob, content).map_err(write_failed)? == id
-        {
-            return Ok((mode, id));
+        if let Some((_, id)) = tracked {
+            // A large file of the base may stay as it is; whether it did is seen by its size first.
+            let base_size = self.repo.odb().and_then(|odb| odb.read_header(id)).map(|(size, _)| size as u64);
+            if base_size.is_ok_and(|base_size| base_size == size) && entry.hash().map_err(unreadable)? == id {
+                return Ok((mode, id));
+            }
+            if let Some(pointer) = Pointer::at(self.repo, id) {
+                return if pointer.is_of(size, entry.open().map_err(unreadable)?).map_err(unreadable)? {
+                    Ok((mode, id))
+                } else {
+                    Err(refusal(entry, "is kept in Git LFS and was changed, which cannot be published"))
+                };
+            }
         }
-        if let Some((_, id)) = tracked
-            && let Some(pointer) = self.lfs_pointer(id)
-        {
-            return if pointer.is_of(size, entry.open().map_err(unreadable)?).map_err(unreadable)? {
-                Ok((mode, id))
-            } else {
-                Err(refusal(entry, "is kept in Git LFS and was changed, which cannot be published"))
-            };
+        if size > max {
+            return Err(too_large());
         }
-        let content = content.filter(|content| content.len() as u64 <= max).ok_or_else(too_large)?;
+        let content = entry.read(max).map_err(unreadable)?.ok_or_else(too_large)?;
         self.taken.bytes = self.taken.bytes.saturating_add(content.len() as u64);
         if self.taken.bytes > self.rules.max_total {
             let max = self.rules.max_total;
             return Err(refusal(entry, format!("brings the change to more than {max} bytes")));
         }
         Ok((mode, self.repo.blob(&content).map_err(write_failed)?))
-    }
-
-    fn lfs_pointer(&self, id: Oid) -> Option<lfs::Pointer> {
-        let (size, _) = self.repo.odb().ok()?.read_header(id).ok()?;
-        if size > lfs::MAX_POINTER {
-            return None;
-        }
-        lfs::Pointer::parse(str::from_utf8(self.repo.find_blob(id).ok()?.content()).ok()?)
-    }
-
-    fn check_count(&self) -> Result<(), SnapshotError> {
-        let max = self.rules.max_files;
-        match self.taken.written.keys().next_back() {
-            Some(last) if self.taken.written.len() > max => Err(too_many(last, max).into()),
-            _ => Ok(()),
-        }
     }
 }
 
@@ -306,7 +304,7 @@ impl Taken {
     /// Whether a path, or a folder that it is in, was left out.
     fn is_below_left_out(&self, path: &[u8]) -> bool {
         let ends = path.iter().enumerate().filter(|(_, byte)| **byte == b'/').map(|(at, _)| at).chain([path.len()]);
-        ends.filter_map(|end| path.get(..end)).any(|part| self.left_out_paths.contains(part))
+        ends.filter_map(|end| path.get(..end)).any(|part| self.left_out.contains(part))
     }
 }
 
@@ -320,5 +318,5 @@ fn refusal(entry: &Entry<'_>, why: impl Into<String>) -> SnapshotError {
 }
 
 fn write_failed(error: git2::Error) -> SnapshotError {
-    GitError::while_doing("write the change into the mirror", error).into()
+    GitError::while_doing("keep the content of a file", error).into()
 }

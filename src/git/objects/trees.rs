@@ -6,6 +6,7 @@ use git2::{
     Delta, Diff, DiffFormat, DiffOptions, ErrorCode, IndexEntry, MergeOptions, Oid, Patch, Repository, Signature, Time,
 };
 
+use super::draft::{Draft, keep};
 use super::names::printable;
 use super::{Change, ChangeKind, Refusal, SnapshotError, index_entry, tree_of};
 use crate::clock::Moment;
@@ -42,13 +43,18 @@ pub struct Applied {
 ///
 /// # Errors
 /// `Refused` where setup and agent changed the same lines of a file.
-pub async fn between(mirror: &Mirror, before: &str, after: &str, base: &str) -> Result<Applied, SnapshotError> {
-    let (mirror, before, after, base) = (mirror.clone(), before.to_owned(), after.to_owned(), base.to_owned());
+pub async fn between(draft: &Draft, before: &str, after: &str, base: &str) -> Result<Applied, SnapshotError> {
+    let (draft, before, after, base) = (draft.clone(), before.to_owned(), after.to_owned(), base.to_owned());
     blocking(move || {
-        let repo = mirror.repository()?;
-        apply(&repo, &before, &after, &base)
-            .map_err(|error| GitError::while_doing("take the setup's changes out of the agent's", error))?
-            .map_err(SnapshotError::Refused)
+        let repo = draft.repository()?;
+        let applied = apply(&repo, &before, &after, &base)
+            .map_err(|error| GitError::while_doing("take the setup's changes out of the agent's", error))??;
+        let mirror = draft.mirror().repository()?;
+        mirror
+            .odb()
+            .and_then(|mirror| keep(&repo, &mirror, Oid::from_str(&applied.tree)?))
+            .map_err(|error| GitError::while_doing("write the change into the mirror", error))?;
+        Ok(applied)
     })
     .await
 }

@@ -6,10 +6,11 @@
 use std::ffi::{CString, OsStr};
 use std::fs::File;
 use std::io::{self, Read as _};
-use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
+use git2::{ObjectType, Oid};
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, openat, readlinkat, statat};
 
 /// Deepest folder that is looked at.
@@ -47,46 +48,49 @@ pub(super) enum Descend {
     Past,
 }
 
-/// Why a walk ended early.
-#[derive(Debug)]
-pub(super) enum Stopped<E> {
-    /// The visitor ended it.
-    ByVisitor(E),
-    /// A path could not be looked at.
-    At { path: Vec<u8>, why: String },
-}
+/// What a walk comes across: an entry, or a path that cannot be looked at and the rest of a sentence that says why.
+pub(super) type Seen<'a> = Result<&'a Entry<'a>, (&'a [u8], String)>;
+
+/// What looks at it. An error ends the walk.
+pub(super) type Visit<'a, E> = dyn FnMut(Seen<'_>) -> Result<Descend, E> + 'a;
 
 /// Visits everything below `root`, a folder before what is in it; in each folder `.gitignore` first, then by name.
-pub(super) fn walk<E>(root: &Path, visit: &mut dyn FnMut(&Entry<'_>) -> Result<Descend, E>) -> Result<(), Stopped<E>> {
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    match rustix::fs::open(root, flags, Mode::empty()) {
+pub(super) fn walk<E>(root: &Path, visit: &mut Visit<'_, E>) -> Result<(), E> {
+    match rustix::fs::open(root, FOLDER, Mode::empty()) {
         Ok(folder) => walk_folder(&folder, &[], 0, visit),
-        Err(error) => Err(Stopped::At { path: b".".to_vec(), why: format!("cannot be opened: {error}") }),
+        Err(error) => visit(Err((b".", format!("cannot be opened: {error}")))).map(drop),
     }
 }
 
-fn walk_folder<E>(
-    folder: &OwnedFd,
-    prefix: &[u8],
-    depth: usize,
-    visit: &mut dyn FnMut(&Entry<'_>) -> Result<Descend, E>,
-) -> Result<(), Stopped<E>> {
-    let stop = |path: &[u8], why: String| Stopped::At { path: path.to_vec(), why };
+const FOLDER: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
+
+fn walk_folder<E>(folder: &OwnedFd, prefix: &[u8], depth: usize, visit: &mut Visit<'_, E>) -> Result<(), E> {
     if depth > MAX_DEPTH {
-        return Err(stop(prefix, format!("is nested more than {MAX_DEPTH} folders deep")));
+        return visit(Err((prefix, format!("is nested more than {MAX_DEPTH} folders deep")))).map(drop);
     }
-    for name in names(folder).map_err(|error| stop(prefix, format!("cannot be read: {error}")))? {
+    let names = match names(folder) {
+        Ok(names) => names,
+        Err(error) => return visit(Err((prefix, format!("cannot be read: {error}")))).map(drop),
+    };
+    for name in names {
         let path = if prefix.is_empty() { name.to_bytes().to_vec() } else { [prefix, b"/", name.to_bytes()].concat() };
         if path.len() > MAX_PATH {
-            return Err(stop(&path, format!("has a path of more than {MAX_PATH} bytes")));
+            visit(Err((&path, format!("has a path of more than {MAX_PATH} bytes"))))?;
+            continue;
         }
-        let kind = kind_of(folder, &name).map_err(|error| stop(&path, format!("cannot be looked at: {error}")))?;
+        let kind = match kind_of(folder, &name) {
+            Ok(kind) => kind,
+            Err(error) => {
+                visit(Err((&path, format!("cannot be looked at: {error}"))))?;
+                continue;
+            }
+        };
         let entry = Entry { parent: folder, name, path, kind };
-        if visit(&entry).map_err(Stopped::ByVisitor)? == Descend::Into && kind == Kind::Folder {
-            let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-            let below = openat(folder, &entry.name, flags, Mode::empty())
-                .map_err(|error| stop(&entry.path, format!("cannot be opened: {error}")))?;
-            walk_folder(&below, &entry.path, depth + 1, visit)?;
+        if visit(Ok(&entry))? == Descend::Into && kind == Kind::Folder {
+            match openat(folder, &entry.name, FOLDER, Mode::empty()) {
+                Ok(below) => walk_folder(&below, &entry.path, depth + 1, visit)?,
+                Err(error) => drop(visit(Err((&entry.path, format!("cannot be opened: {error}"))))?),
+            }
         }
     }
     Ok(())
@@ -140,6 +144,12 @@ impl Entry<'_> {
         Ok((content.len() as u64 <= limit).then_some(content))
     }
 
+    /// The id that its content would have as an object. Read in pieces, since a file may be larger than memory.
+    pub(super) fn hash(&self) -> io::Result<Oid> {
+        let file = self.open()?;
+        Oid::hash_file(ObjectType::Blob, format!("/proc/self/fd/{}", file.as_raw_fd())).map_err(io::Error::other)
+    }
+
     /// Where the link points to.
     pub(super) fn target(&self) -> io::Result<Vec<u8>> {
         Ok(readlinkat(self.parent.as_fd(), &self.name, Vec::new())?.into_bytes())
@@ -147,8 +157,7 @@ impl Entry<'_> {
 
     /// Whether this folder holds something of that name.
     pub(super) fn holds(&self, name: &str) -> bool {
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        openat(self.parent, &self.name, flags, Mode::empty())
+        openat(self.parent, &self.name, FOLDER, Mode::empty())
             .is_ok_and(|folder| statat(&folder, name, AtFlags::SYMLINK_NOFOLLOW).is_ok())
     }
 }

@@ -12,6 +12,7 @@ use patchwright::forge::{Remote, RepositoryId};
 use patchwright::git::Git;
 use patchwright::git::checkout::{Extras, checkout};
 use patchwright::git::mirror::Mirror;
+use patchwright::git::objects::Draft;
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 
@@ -215,6 +216,11 @@ impl Side {
         let mirror = self.mirror();
         mirror.fetch(&self.git, &repo.remote()).await.unwrap();
         mirror
+    }
+
+    /// A draft on a mirror.
+    pub(crate) fn draft(&self, mirror: &Mirror) -> Draft {
+        Draft::new(mirror, &self.folder("draft")).unwrap()
     }
 
     /// A checkout of a commit in a folder that is named.

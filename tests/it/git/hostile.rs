@@ -71,7 +71,7 @@ async fn nothing_that_a_repository_holds_is_run_and_every_file_has_the_bytes_of_
     let mirror = side.mirror_of(&repo).await;
     let dir = side.checkout(&mirror, &head, "checkout").await;
     assert_eq!(fs::read_to_string(dir.join("a.txt")).unwrap(), "$Id$\none\n");
-    let taken = snapshot(&mirror, &head, &dir, &Rules::strict(1 << 20, 10, 1 << 20)).await.unwrap();
+    let taken = snapshot(&side.draft(&mirror), &head, &dir, &Rules::strict(1 << 20, 10, 1 << 20)).await.unwrap();
     assert_eq!(taken.changes, []);
     assert!(!trace.exists(), "{}", fs::read_to_string(&trace).unwrap());
 }
@@ -88,7 +88,7 @@ async fn an_agent_that_arms_its_own_repository_hits_nobody() {
     fs::write(dir.join(".git/info/attributes"), ATTRIBUTES).unwrap();
     fs::write(dir.join(".gitattributes"), ATTRIBUTES).unwrap();
     fs::write(dir.join("a"), "2\n").unwrap();
-    let taken = snapshot(&mirror, &head, &dir, &Rules::strict(1 << 20, 10, 1 << 20)).await.unwrap();
+    let taken = snapshot(&side.draft(&mirror), &head, &dir, &Rules::strict(1 << 20, 10, 1 << 20)).await.unwrap();
     assert_eq!(taken.changes.len(), 2);
     mirror.fetch(&side.git, &repo.remote()).await.unwrap();
     assert!(!trace.exists(), "{}", fs::read_to_string(&trace).unwrap());

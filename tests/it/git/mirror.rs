@@ -8,7 +8,7 @@ use std::time::Duration;
 use patchwright::forge::Remote;
 use patchwright::git::GitError;
 use patchwright::git::mirror::Mirror;
-use patchwright::git::objects::{log, pin};
+use patchwright::git::objects::{Rules, between, log, pin, snapshot};
 
 use super::fixture::{Repo, Side, id, supervisor};
 
@@ -233,6 +233,32 @@ async fn what_somebody_is_writing_now_survives_a_fetch_and_what_a_killed_one_lef
     fs::File::create(file("tmp_object_git2_old")).unwrap().set_modified(long_ago).unwrap();
     mirror.fetch(&side.git, &repo.remote()).await.unwrap();
     assert!(file("tmp_object_git2_now").exists() && !file("tmp_object_git2_old").exists());
+}
+
+#[tokio::test]
+async fn work_is_taken_while_others_fetch_into_the_same_mirror() {
+    let (repo, side) = (Repo::new(), Side::new());
+    let base = repo.commit("first", &[("a", "1\n")]);
+    let mirror = side.mirror_of(&repo).await;
+    let dir = side.checkout(&mirror, &base, "checkout").await;
+    for n in 0..200 {
+        fs::write(dir.join(format!("new{n}")), format!("{n}\n").repeat(1000)).unwrap();
+    }
+    let draft = side.draft(&mirror);
+    let taking = async {
+        let taken = snapshot(&draft, &base, &dir, &Rules::strict(1 << 20, 200, 64 << 20)).await?;
+        between(&draft, &base, &taken.tree, &base).await
+    };
+    let remote = repo.remote();
+    let fetching = async {
+        loop {
+            mirror.fetch(&side.git, &remote).await.unwrap();
+        }
+    };
+    tokio::select! {
+        taken = taking => assert!(taken.is_ok(), "{taken:?}"),
+        () = fetching => {},
+    }
 }
 
 #[tokio::test]

@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 
 use patchwright::git::mirror::Mirror;
 use patchwright::git::objects::{
-    ChangeKind, Rules, Snapshot, SnapshotError, between, changes, diff, read_file, snapshot,
+    Change, ChangeKind, Draft, Rules, Snapshot, SnapshotError, between, changes, diff, difference, filtered, read_file,
+    snapshot,
 };
 
 use super::fixture::{Repo, Side, agent_git};
@@ -15,6 +16,7 @@ use super::fixture::{Repo, Side, agent_git};
 struct Work {
     _side: Side,
     mirror: Mirror,
+    draft: Draft,
     base: String,
     dir: PathBuf,
 }
@@ -38,7 +40,8 @@ impl Work {
         let base = repo.commit_entries("main", "base", entries);
         let mirror = side.mirror_of(&repo).await;
         let dir = side.checkout(&mirror, &base, "checkout").await;
-        Self { _side: side, mirror, base, dir }
+        let draft = side.draft(&mirror);
+        Self { _side: side, mirror, draft, base, dir }
     }
 
     fn write(&self, path: &str, content: &str) {
@@ -48,7 +51,16 @@ impl Work {
     }
 
     async fn snapshot_with(&self, against: &str, rules: &Rules) -> Result<Snapshot, SnapshotError> {
-        snapshot(&self.mirror, against, &self.dir, rules).await
+        snapshot(&self.draft, against, &self.dir, rules).await
+    }
+
+    /// The tree of a snapshot, kept in the mirror.
+    async fn kept(&self, taken: &Snapshot) -> String {
+        between(&self.draft, &self.base, &taken.tree, &self.base).await.unwrap().tree
+    }
+
+    async fn difference(&self) -> Option<String> {
+        difference(&self.mirror, &self.base, &self.dir).await.unwrap()
     }
 
     async fn snapshot(&self) -> Result<Snapshot, SnapshotError> {
@@ -106,7 +118,7 @@ async fn changed_new_and_removed_files_are_found_with_their_lines_counted() {
     ];
     assert_eq!(paths(&taken), owned(&expected));
     assert_eq!((taken.changes[0].added, taken.changes[0].removed), (2, 2));
-    let test = read_file(&work.mirror, &taken.tree, "tests/test_app.py", 100).await.unwrap();
+    let test = read_file(&work.mirror, &work.kept(&taken).await, "tests/test_app.py", 100).await.unwrap();
     assert_eq!(test.as_deref(), Some(b"def test(): pass\n".as_slice()));
 }
 
@@ -303,14 +315,15 @@ async fn what_the_setup_left_behind_is_not_published_and_not_held_against_the_ag
     symlink("/usr/bin/env", work.dir.join("env")).unwrap();
     fifo(&work.dir.join("server.pipe"));
     let before = work.snapshot_with(&work.base, &Rules::for_setup()).await.unwrap();
-    assert_eq!(before.left_out.iter().map(String::as_str).collect::<Vec<_>>(), ["deps/lib", "env", "server.pipe"]);
+    let left_out: Vec<_> = before.left_out.iter().map(|path| String::from_utf8_lossy(path)).collect();
+    assert_eq!(left_out, ["deps/lib", "env", "server.pipe"]);
     // The agent.
     work.write("src/app.py", "1\ntwo\nthree\nadded by setup\n");
     work.write("dist/cache.json", "2\n");
     work.write("fix.py", "fixed\n");
     let rules = Rules { leave_out: before.left_out, ..strict() };
     let after = work.snapshot_with(&before.tree, &rules).await.unwrap();
-    let applied = between(&work.mirror, &before.tree, &after.tree, &work.base).await.unwrap();
+    let applied = between(&work.draft, &before.tree, &after.tree, &work.base).await.unwrap();
     assert_eq!(applied.left_out, ["dist/cache.json"]);
     let published = changes(&work.mirror, &work.base, &applied.tree).await.unwrap();
     let published: Vec<_> = published.into_iter().map(|change| change.path).collect();
@@ -326,7 +339,7 @@ async fn lines_that_setup_and_agent_both_changed_cannot_be_told_apart() {
     let before = work.snapshot_with(&work.base, &Rules::for_setup()).await.unwrap();
     work.write("src/app.py", "agent\n");
     let after = work.snapshot_with(&before.tree, &strict()).await.unwrap();
-    let error = between(&work.mirror, &before.tree, &after.tree, &work.base).await.unwrap_err();
+    let error = between(&work.draft, &before.tree, &after.tree, &work.base).await.unwrap_err();
     assert!(matches!(&error, SnapshotError::Refused(refusal) if refusal.path == "src/app.py"), "{error}");
 }
 
@@ -335,7 +348,7 @@ async fn a_long_difference_is_cut_and_says_so() {
     let work = Work::new().await;
     work.write("long.txt", &"a line of text\n".repeat(1000));
     let taken = work.snapshot().await.unwrap();
-    let text = diff(&work.mirror, &work.base, &taken.tree, 500).await.unwrap();
+    let text = diff(&work.mirror, &work.base, &work.kept(&taken).await, 500).await.unwrap();
     assert!(text.len() < 600 && text.contains("longer than 500 bytes and was cut"), "{text}");
 }
 
@@ -344,11 +357,126 @@ async fn a_thousand_unchanged_files_write_nothing() {
     let files: Vec<_> = (0..1000).map(|n| (format!("d{}/f{n}", n % 20), format!("{n}\n"))).collect();
     let files: Vec<_> = files.iter().map(|(path, text)| (path.as_str(), 0o100_644, text.as_bytes())).collect();
     let work = Work::on(&files).await;
-    let objects = || {
-        let folders = fs::read_dir(work.mirror.path().join("objects")).unwrap().map(Result::unwrap);
-        folders.map(|folder| fs::read_dir(folder.path()).map_or(0, Iterator::count)).sum::<usize>()
-    };
-    let before = objects();
+    let before = objects(&work.mirror);
     assert_eq!(work.changed().await, []);
-    assert_eq!(objects(), before);
+    assert_eq!(objects(&work.mirror), before);
+}
+
+/// How many files there are below the objects of a mirror.
+fn objects(mirror: &Mirror) -> usize {
+    let folders = fs::read_dir(mirror.path().join("objects")).unwrap().map(Result::unwrap);
+    folders.map(|folder| fs::read_dir(folder.path()).map_or(0, Iterator::count)).sum()
+}
+
+#[tokio::test]
+async fn of_setup_and_agent_only_what_is_published_gets_into_the_mirror() {
+    let work = Work::new().await;
+    let at_first = objects(&work.mirror);
+    work.write("dist/bundle.js", "built\n");
+    let before = work.snapshot_with(&work.base, &Rules::for_setup()).await.unwrap();
+    work.write("src/app.py", "fixed\n");
+    let after = work.snapshot_with(&before.tree, &strict()).await.unwrap();
+    assert_eq!(objects(&work.mirror), at_first);
+    let applied = between(&work.draft, &before.tree, &after.tree, &work.base).await.unwrap();
+    assert_eq!(objects(&work.mirror), at_first + 3, "the file, its folder and the root");
+    let fixed = read_file(&work.mirror, &applied.tree, "src/app.py", 100).await.unwrap();
+    assert_eq!(fixed.as_deref(), Some(b"fixed\n".as_slice()));
+}
+
+#[tokio::test]
+async fn what_a_setup_leaves_behind_may_be_closed_deep_or_more_than_the_limit() {
+    let work = Work::new().await;
+    fs::create_dir_all(work.dir.join(format!("deep/{}", "d/".repeat(150)))).unwrap();
+    let closed = work.dir.join("closed");
+    fs::create_dir(&closed).unwrap();
+    fs::set_permissions(&closed, fs::Permissions::from_mode(0o000)).unwrap();
+    for n in 0..5 {
+        work.write(&format!("made{n}"), "x\n");
+    }
+    let rules = Rules { max_files: 3, ..Rules::for_setup() };
+    let before = work.snapshot_with(&work.base, &rules).await.unwrap();
+    assert!(before.left_out.contains(b"made4".as_slice()) && !before.left_out.contains(b"made0".as_slice()));
+    work.write("fix.py", "fixed\n");
+    let rules = Rules { leave_out: before.left_out, ..strict() };
+    let after = work.snapshot_with(&before.tree, &rules).await;
+    fs::set_permissions(&closed, fs::Permissions::from_mode(0o700)).unwrap();
+    assert_eq!(paths(&after.unwrap()), owned(&[("fix.py", ChangeKind::Added)]));
+}
+
+#[tokio::test]
+async fn two_names_that_are_shown_alike_are_left_out_apart() {
+    let work = Work::new().await;
+    let long = "n".repeat(210);
+    symlink("/away", work.dir.join(&long)).unwrap();
+    let before = work.snapshot_with(&work.base, &Rules::for_setup()).await.unwrap();
+    work.write(&format!("{long}2"), "the agent's\n");
+    let rules = Rules { leave_out: before.left_out, ..strict() };
+    let after = work.snapshot_with(&before.tree, &rules).await.unwrap();
+    assert_eq!(after.changes.len(), 1);
+}
+
+#[tokio::test]
+async fn what_is_passed_over_since_the_setup_is_known() {
+    let work = Work::new().await;
+    work.write("build/setup.o", "x\n");
+    let before = work.snapshot().await.unwrap();
+    work.write("build/more.o", "x\n");
+    work.write("debug.log", "x\n");
+    work.write("src/__pycache__/app.pyc", "x\n");
+    let after = work.snapshot().await.unwrap();
+    assert_eq!(after.passed_over_since(&before), ["debug.log", "src/__pycache__"]);
+}
+
+#[tokio::test]
+async fn a_changed_file_that_would_go_through_a_filter_is_found_by_the_attributes_of_the_base() {
+    let work = Work::on(&[
+        (".gitattributes", 0o100_644, b"*.bin filter=lfs -text\n"),
+        ("keys/.gitattributes", 0o100_644, b"*.key filter=git-crypt\npublic.key !filter\n"),
+        ("keys/old.key", 0o100_644, b"x"),
+    ])
+    .await;
+    let change = |path: &str, kind| Change { path: path.to_owned(), kind, binary: false, added: 1, removed: 0 };
+    for (path, kind, expected) in [
+        ("big.bin", ChangeKind::Added, Some("lfs")),
+        ("keys/new.key", ChangeKind::Added, Some("git-crypt")),
+        ("keys/old.key", ChangeKind::Modified, Some("git-crypt")),
+        ("keys/old.key", ChangeKind::Deleted, None),
+        ("keys/public.key", ChangeKind::Added, None),
+        ("a.py", ChangeKind::Added, None),
+    ] {
+        // An agent cannot talk itself out of it.
+        work.write(".gitattributes", "* !filter\n");
+        let found = filtered(&work.draft, &work.base, &[change(path, kind)]).await.unwrap();
+        let expected = expected.map(|filter| (path.to_owned(), filter.to_owned()));
+        assert_eq!(found, expected, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn a_fresh_checkout_is_what_its_commit_says_and_every_difference_is_seen() {
+    let large = vec![b'x'; 17 << 20];
+    let entries: [(&str, u32, &[u8]); 4] = [
+        ("d/a", 0o100_644, b"1\n"),
+        ("link", 0o120_000, b"d/a"),
+        ("large.bin", 0o100_644, &large),
+        (".gitignore", 0o100_644, b"*.log\n"),
+    ];
+    let work = Work::on(&entries).await;
+    assert_eq!(work.difference().await, None);
+    let undo = |path: &str, content: &[u8]| fs::write(work.dir.join(path), content).unwrap();
+
+    fs::write(work.dir.join("large.bin"), vec![b'y'; 17 << 20]).unwrap();
+    assert_eq!(work.difference().await.as_deref(), Some("`large.bin` is different"));
+    undo("large.bin", &large);
+    fs::remove_file(work.dir.join("link")).unwrap();
+    assert_eq!(work.difference().await.as_deref(), Some("`link` is missing"));
+    symlink("/elsewhere", work.dir.join("link")).unwrap();
+    assert_eq!(work.difference().await.as_deref(), Some("`link` is different"));
+    fs::remove_file(work.dir.join("link")).unwrap();
+    symlink("d/a", work.dir.join("link")).unwrap();
+    work.write("ignored.log", "x");
+    assert_eq!(work.difference().await.as_deref(), Some("`ignored.log` is not in the commit"));
+    fs::remove_file(work.dir.join("ignored.log")).unwrap();
+    fs::set_permissions(work.dir.join("d/a"), fs::Permissions::from_mode(0o755)).unwrap();
+    assert_eq!(work.difference().await.as_deref(), Some("`d/a` is different"));
 }
