@@ -5,6 +5,7 @@
 
 pub mod checkout;
 pub mod error;
+mod lfs;
 pub mod mirror;
 pub mod objects;
 pub mod pins;

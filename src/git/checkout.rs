@@ -8,9 +8,8 @@ use std::io;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::Path;
 
-use super::remote::Address;
 pub use super::submodules::Submodules;
-use super::{Git, GitError, blocking, submodules};
+use super::{Git, GitError, blocking, lfs, submodules};
 use crate::forge::Remote;
 use crate::git::mirror::Mirror;
 
@@ -48,7 +47,7 @@ const ATTRIBUTES: &str = "* -text !eol !crlf !filter !ident !working-tree-encodi
 pub async fn checkout(git: &Git, mirror: &Mirror, commit: &str, dest: &Path, extras: &Extras) -> Result<(), GitError> {
     write_files(git, mirror, commit, dest).await?;
     if let Some(remote) = &extras.lfs {
-        fetch_lfs(git, remote, dest).await?;
+        lfs::fill_in(git, mirror, commit, remote, dest).await?;
     }
     if let Some(from) = &extras.submodules {
         for submodule in submodules::fetch_all(git, mirror, commit, from).await? {
@@ -93,24 +92,4 @@ fn create(dest: &Path, objects: &Path, commit: &str) -> io::Result<()> {
     fs::write(git_dir.join("config"), CONFIG)?;
     fs::write(git_dir.join("refs/heads").join(BRANCH), format!("{commit}\n"))?;
     fs::write(git_dir.join("HEAD"), format!("ref: refs/heads/{BRANCH}\n"))
-}
-
-/// Replaces pointer files by what Git LFS holds for them.
-async fn fetch_lfs(git: &Git, remote: &Remote, dest: &Path) -> Result<(), GitError> {
-    if !git.has_lfs().await? {
-        let what = "cannot fetch LFS files: git-lfs is not installed; install it, or set `lfs = false` for the project";
-        return Err(GitError::Unsupported { what: what.to_owned() });
-    }
-    // git-lfs finds its files by their `filter` attribute; no filter is configured, so none can run.
-    let attributes = dest.join(".git/info/attributes");
-    blocking(move || {
-        fs::write(attributes, ATTRIBUTES.replace(" !filter", ""))
-            .map_err(|error| GitError::while_doing("prepare the checkout for LFS files", error))
-    })
-    .await?;
-    // The address is given here so that `.lfsconfig` of the repository cannot name another one.
-    let url = format!("{}/info/lfs", Address::of(remote)?.as_str().trim_end_matches('/'));
-    let config = [("lfs.url", url.as_str()), ("remote.origin.url", remote.url.as_str()), ("lfs.locksverify", "false")];
-    git.run(dest, &["lfs", "pull", "origin"], Some(remote), &config).await?.succeeded("fetch LFS files")?;
-    Ok(())
 }

@@ -8,7 +8,7 @@ mod draft;
 mod filters;
 mod history;
 mod ignores;
-mod lfs;
+pub(super) mod lfs;
 mod names;
 mod snapshot;
 mod trees;
@@ -121,7 +121,7 @@ fn entry_at(repo: &Repository, id: &str, path: &str) -> Result<Option<TreeEntry<
 }
 
 /// The tree of a commit or tree id.
-fn tree_of<'repo>(repo: &'repo Repository, id: &str) -> Result<Tree<'repo>, git2::Error> {
+pub(super) fn tree_of<'repo>(repo: &'repo Repository, id: &str) -> Result<Tree<'repo>, git2::Error> {
     repo.find_object(Oid::from_str(id)?, None)?
         .peel(ObjectType::Tree)?
         .into_tree()

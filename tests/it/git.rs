@@ -8,6 +8,7 @@ mod credentials;
 pub(crate) mod fixture;
 mod history;
 mod hostile;
+mod lfs;
 mod mirror;
 mod push;
 mod snapshot;

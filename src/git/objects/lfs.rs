@@ -12,19 +12,24 @@ const MAX_POINTER: usize = 1024;
 
 /// A pointer file, read.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(super) struct Pointer {
+pub(in crate::git) struct Pointer {
     sha256: String,
     size: u64,
 }
 
 impl Pointer {
     /// The pointer that an object is, if it is one.
-    pub(super) fn at(repo: &Repository, id: Oid) -> Option<Self> {
+    pub(in crate::git) fn at(repo: &Repository, id: Oid) -> Option<Self> {
         let (size, _) = repo.odb().ok()?.read_header(id).ok()?;
         if size > MAX_POINTER {
             return None;
         }
         Self::parse(str::from_utf8(repo.find_blob(id).ok()?.content()).ok()?)
+    }
+
+    /// SHA-256 of the content, in 64 hexadecimal digits.
+    pub(in crate::git) fn sha256(&self) -> &str {
+        &self.sha256
     }
 
     /// Reads a pointer file; `None` for anything else.
@@ -45,7 +50,7 @@ impl Pointer {
     }
 
     /// Whether this is the content that the pointer stands for.
-    pub(super) fn is_of(&self, size: u64, content: impl io::Read) -> io::Result<bool> {
+    pub(in crate::git) fn is_of(&self, size: u64, content: impl io::Read) -> io::Result<bool> {
         if size != self.size {
             return Ok(false);
         }

@@ -102,23 +102,6 @@ async fn lfs_without_git_lfs_is_an_error_that_says_so() {
 }
 
 #[tokio::test]
-async fn lfs_files_come_from_the_remote_whatever_the_repository_says() {
-    let repo = Repo::new();
-    let head = repo.commit("first", &[(".lfsconfig", "[lfs]\n\turl = https://evil.test/\n")]);
-    // Stands in for git-lfs, which reads its settings as git gives them.
-    let side = Side::with_wrapper(
-        r#"[ "$1 $2" = "lfs pull" ] && { "$REAL" config lfs.url > "$DIR/lfs"; exit; }
-           [ "$1" = lfs ] && exit
-           exec "$REAL" "$@""#,
-    );
-    let mirror = side.mirror_of(&repo).await;
-    let extras = Extras { lfs: Some(repo.remote()), submodules: None };
-    checkout(&side.git, &mirror, &head, &side.path().join("c"), &extras).await.unwrap();
-    let url = fs::read_to_string(side.path().join("lfs")).unwrap();
-    assert_eq!(url.trim(), format!("{}/info/lfs", repo.remote().url));
-}
-
-#[tokio::test]
 async fn three_thousand_files_are_checked_out_with_two_processes_at_most() {
     let repo = Repo::new();
     let files: Vec<_> =
