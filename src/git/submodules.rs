@@ -1,7 +1,8 @@
 //! Fetches submodules through mirrors of their own, without `git submodule`.
 //!
-//! Invariant: a submodule comes only from the host of the repository that has it, since the credential is bound to that
-//! host; its path is the one in the tree, which `git` checks out as an empty folder.
+//! Invariant: a submodule is a repository beside the one that has it: on the same host, since the credential is bound to
+//! that, and below the same folder, so that each mirror has one address only. Its path is the one in the tree, which `git`
+//! checks out as an empty folder.
 
 use std::path::{Component, Path, PathBuf};
 
@@ -70,10 +71,9 @@ pub(super) async fn fetch_all(
             if !path.components().all(|part| matches!(part, Component::Normal(_))) {
                 return refuse("its path leaves the repository");
             }
-            let Some(url) = submodule.url.as_deref().and_then(|url| address(&remote, url)) else {
-                return refuse("its address is missing or not on the host of the repository");
+            let Some((id, url)) = submodule.url.as_deref().and_then(|url| beside(&remote, url)) else {
+                return refuse("its address is missing or is no owner/name on the host of the repository");
             };
-            let Some(id) = repository_id(&url) else { return refuse("its address does not end in owner/name") };
             let theirs = Remote { url: url.to_string(), authorization: remote.authorization.clone() };
             let module = Mirror::open(&from.mirrors, &id)?;
             module.fetch(git, &theirs).await?;
@@ -134,43 +134,57 @@ fn addresses(gitmodules: &str) -> Vec<(String, String)> {
     sections.into_iter().filter_map(|(path, url)| Some((path?, url?))).collect()
 }
 
-/// The address of a submodule, where it has the scheme, host and port of the repository; relative ones are resolved as
-/// git-submodule(1) says: `./` and `../` start at the repository's own address.
-fn address(remote: &Remote, url: &str) -> Option<Url> {
-    let base = Address::of(remote).ok()?;
+/// The repository that the address of a submodule means, where only owner and name differ from the address of the
+/// repository that has it, and its address written like that one. Relative ones are resolved as git-submodule(1) says:
+/// `./` and `../` start at the repository's own address.
+fn beside(remote: &Remote, url: &str) -> Option<(RepositoryId, Url)> {
+    let own = Address::of(remote).ok()?;
     let url = if url.starts_with("./") || url.starts_with("../") {
-        Url::parse(&format!("{}/", base.as_str().trim_end_matches('/'))).ok()?.join(url).ok()?
+        Url::parse(&format!("{}/", own.as_str().trim_end_matches('/'))).ok()?.join(url).ok()?
     } else {
         Url::parse(url).ok()?
     };
-    let same = url.scheme() == base.url().scheme()
-        && url.host_str() == base.url().host_str()
-        && url.port_or_known_default() == base.url().port_or_known_default();
+    let same = url.scheme() == own.url().scheme()
+        && url.host_str() == own.url().host_str()
+        && url.port_or_known_default() == own.url().port_or_known_default();
     let plain = url.username().is_empty() && url.password().is_none() && url.query().is_none();
-    (same && plain).then_some(url)
+    let (folder, _, own_name) = split(own.url())?;
+    let (theirs, owner, name) = split(&url)?;
+    if !same || !plain || theirs != folder {
+        return None;
+    }
+    let name = name.strip_suffix(".git").unwrap_or(name);
+    let id: RepositoryId = format!("{owner}/{name}").parse().ok()?;
+    let ending = if own_name.ends_with(".git") { ".git" } else { "" };
+    let mut address = own.url().clone();
+    address.set_path(&[folder.as_slice(), &[owner, &format!("{name}{ending}")]].concat().join("/"));
+    Some((id, address))
 }
 
-/// `owner/name` from the end of an address.
-fn repository_id(url: &Url) -> Option<RepositoryId> {
-    let mut parts: Vec<&str> = url.path_segments()?.filter(|part| !part.is_empty()).collect();
-    let name = parts.pop()?;
-    let owner = parts.pop()?;
-    format!("{owner}/{}", name.strip_suffix(".git").unwrap_or(name)).parse().ok()
+/// The folders, the owner and the name in the path of an address.
+fn split(url: &Url) -> Option<(Vec<&str>, &str, &str)> {
+    let mut folder: Vec<&str> = url.path_segments()?.filter(|part| !part.is_empty()).collect();
+    let name = folder.pop()?;
+    let owner = folder.pop()?;
+    Some((folder, owner, name))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn resolved_at(own: &str, url: &str) -> Option<String> {
+        beside(&Remote { url: own.to_owned(), authorization: None }, url).map(|(id, url)| format!("{id} {url}"))
+    }
+
     fn resolved(url: &str) -> Option<String> {
-        let remote = Remote { url: "https://forge.test/acme/web.git".to_owned(), authorization: None };
-        address(&remote, url).map(|url| url.to_string())
+        resolved_at("https://forge.test/acme/web.git", url)
     }
 
     #[test]
     fn a_relative_address_starts_at_the_repository() {
-        assert_eq!(resolved("../lib.git").as_deref(), Some("https://forge.test/acme/lib.git"));
-        assert_eq!(resolved("../../other/lib").as_deref(), Some("https://forge.test/other/lib"));
+        assert_eq!(resolved("../lib.git").as_deref(), Some("acme/lib https://forge.test/acme/lib.git"));
+        assert_eq!(resolved("../../other/lib").as_deref(), Some("other/lib https://forge.test/other/lib.git"));
     }
 
     #[test]
@@ -185,6 +199,25 @@ mod tests {
             "file:///etc",
         ] {
             assert_eq!(resolved(url), None, "{url}");
+        }
+    }
+
+    #[test]
+    fn in_a_folder_of_repositories_no_address_leads_out_of_it() {
+        let own = "file:///srv/forge/acme/web.git";
+        let lib = Some("acme/lib file:///srv/forge/acme/lib.git".to_owned());
+        for url in ["../lib.git", "../lib", "file:///srv/forge/acme/lib"] {
+            assert_eq!(resolved_at(own, url), lib, "{url}");
+        }
+        for url in [
+            "file:///srv/other/acme/lib",
+            "file:///home/me/private/web",
+            "../../../other/acme/lib.git",
+            "file:///srv/forge/deeper/acme/lib.git",
+            "file:///srv/forge/%2e%2e/acme/lib.git",
+            "file:///srv/forge/acme/..%2f..%2fx",
+        ] {
+            assert_eq!(resolved_at(own, url), None, "{url}");
         }
     }
 

@@ -172,6 +172,23 @@ async fn a_submodule_cannot_lead_to_a_program_or_another_host() {
 }
 
 #[tokio::test]
+async fn a_submodule_cannot_lead_to_a_repository_outside_of_the_folder_of_repositories() {
+    let side = Side::new();
+    let private = Repo::at(&side.folder("private/acme").join("lib.git"));
+    let pinned = private.commit("secret", &[("secret", "1\n")]);
+    let repo = Repo::at(&side.folder("forge/acme").join("web.git"));
+    let modules = format!("[submodule \"s\"]\n\tpath = s\n\turl = {}\n", private.remote().url);
+    let entries = [(".gitmodules", 0o100_644, modules.as_bytes()), ("s", 0o160_000, pinned.as_bytes())];
+    let head = repo.commit_entries("main", "submodule", &entries);
+    let mirror = side.mirror_of(&repo).await;
+    let submodules = Some(Submodules { remote: repo.remote(), mirrors: side.folder("mirrors") });
+    let extras = Extras { lfs: None, submodules };
+    let error = checkout(&side.git, &mirror, &head, &side.path().join("c"), &extras).await.unwrap_err();
+    assert!(matches!(error, GitError::Unsupported { .. }), "{error}");
+    assert!(!side.path().join("mirrors/acme/lib.git").exists());
+}
+
+#[tokio::test]
 async fn an_address_that_names_a_program_is_refused() {
     let side = Side::new();
     let (trace, program) = canary(&side);
