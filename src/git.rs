@@ -46,7 +46,7 @@ pub const NETWORK_VARIABLES: [&str; 11] = [
 
 /// Configuration of every call. It goes through the environment, because arguments are public on the machine and a
 /// file can be changed by whoever runs under the same user.
-const CONFIG: [(&str, &str); 30] = [
+const CONFIG: [(&str, &str); 38] = [
     // Nothing that a repository or its configuration names is ever started.
     ("core.hooksPath", "/dev/null"),
     ("core.fsmonitor", "false"),
@@ -77,9 +77,17 @@ const CONFIG: [(&str, &str); 30] = [
     // A broken or malicious object is refused on arrival. The kinds below are in the history of many sound projects
     // and harmless; without them those could not be fetched at all.
     ("transfer.fsckObjects", "true"),
+    ("fetch.fsck.badDate", "ignore"),
+    ("fetch.fsck.badDateOverflow", "ignore"),
+    ("fetch.fsck.badEmail", "ignore"),
+    ("fetch.fsck.badName", "ignore"),
     ("fetch.fsck.badTimezone", "ignore"),
+    ("fetch.fsck.missingEmail", "ignore"),
+    ("fetch.fsck.missingNameBeforeEmail", "ignore"),
     ("fetch.fsck.missingSpaceBeforeDate", "ignore"),
     ("fetch.fsck.missingSpaceBeforeEmail", "ignore"),
+    ("fetch.fsck.multipleAuthors", "ignore"),
+    ("fetch.fsck.zeroPaddedDate", "ignore"),
     ("fetch.fsck.zeroPaddedFilemode", "ignore"),
     ("advice.detachedHead", "false"),
     ("init.defaultBranch", "main"),
@@ -102,6 +110,17 @@ impl fmt::Debug for Git {
         let network: Vec<_> = self.network.keys().collect();
         f.debug_struct("Git").field("path_env", &self.path_env).field("network", &network).finish_non_exhaustive()
     }
+}
+
+/// Whether libgit2 can read the configuration of the user that we run as. It does so whenever it opens a repository,
+/// although nothing there has an effect on us.
+///
+/// # Errors
+/// Where it cannot, with what to mend.
+pub fn readable_configuration() -> Result<(), GitError> {
+    git2::Config::open_default()
+        .map(drop)
+        .map_err(|error| GitError::while_doing("read the user's configuration", error))
 }
 
 /// What a call of `git` printed: standard output whole, standard error cleaned of credentials.

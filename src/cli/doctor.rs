@@ -16,7 +16,7 @@ use crate::config::environment::Environment;
 use crate::config::load::Loaded;
 use crate::config::secret::Secrets;
 use crate::config::{Config, Problem, ProjectConfig};
-use crate::git::Git;
+use crate::git::{self, Git};
 use crate::limits::{Limits, Size};
 use crate::process::{self, Ended, Program, Terms};
 use crate::prompt::Prompts;
@@ -90,7 +90,7 @@ async fn without_configuration(start: &Start, report: &mut Report<'_>) -> Result
     report.say("user", user())?;
     let home = tempfile::tempdir()?;
     let git = git_program(&start.environment, home.path());
-    report.say("git", git_version(&git, &Config::default()).await)?;
+    report.say("git", git_version(&git, &Config::default(), &start.environment).await)?;
     report.say("everything else", Finding::Look("not checked: it needs a configuration that can be read".to_owned()))
 }
 
@@ -120,7 +120,7 @@ async fn with_configuration(
     report.say("database", database(config).await)?;
     report.say("templates", templates(config))?;
     let git = git_program(&start.environment, config.data_dir.path());
-    report.say("git", git_version(&git, config).await)?;
+    report.say("git", git_version(&git, config, &start.environment).await)?;
     if config.projects.iter().any(|project| project.lfs) {
         report.say("git-lfs", git_lfs(&git).await)?;
     }
@@ -276,7 +276,10 @@ fn git_program(environment: &Environment, home: &Path) -> Git {
         .with_network_variables(environment.iter())
 }
 
-async fn git_version(git: &Git, config: &Config) -> Finding {
+async fn git_version(git: &Git, config: &Config, environment: &Environment) -> Finding {
+    if let Err(error) = git::readable_configuration() {
+        return Finding::Bad(error.to_string());
+    }
     let submodules = config.projects.iter().any(|project| project.submodules);
     match git.version().await {
         Ok(version) if !version.is_supported() => {
@@ -288,6 +291,11 @@ async fn git_version(git: &Git, config: &Config) -> Finding {
         )),
         Ok(version) if !version.has_submodule_path_fix() => Finding::Look(format!(
             "git {version} has the submodule flaw CVE-2025-48384; update it before you set `submodules = true`"
+        )),
+        Ok(version) if config.worker.count > 1 && git_can_be_read(environment) => Finding::Look(format!(
+            "git {version}; `worker.count` is {}, so that the agent of one job can read the forge's token while another \
+             job's git runs; set it to 1, or use the container image",
+            config.worker.count
         )),
         Ok(version) => Finding::Good(format!("git {version}")),
         Err(error) => Finding::Bad(format!("{error}; on Debian: apt install git")),
@@ -303,6 +311,13 @@ async fn git_lfs(git: &Git) -> Finding {
         ),
         Err(error) => Finding::Look(format!("not checked: {error}")),
     }
+}
+
+/// Whether the kernel shows git's environment to other processes of our user: it does not where they may not read the
+/// program's file, as in the image.
+fn git_can_be_read(environment: &Environment) -> bool {
+    process::find_program("git", std::path::Path::new("/"), environment.path())
+        .is_none_or(|file| std::fs::File::open(file).is_ok())
 }
 
 /// Runs `true` the way agents and tests are run.

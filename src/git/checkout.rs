@@ -25,7 +25,8 @@ pub struct Extras {
     pub submodules: Option<Submodules>,
 }
 
-/// Configuration of a checkout, for the agent that will work in it. We ourselves never read it.
+/// Configuration of a checkout, for the agent that will work in it, which may commit on the way. We ourselves never read
+/// it.
 const CONFIG: &str = "[core]
 \trepositoryformatversion = 0
 \tfilemode = true
@@ -33,6 +34,9 @@ const CONFIG: &str = "[core]
 \tlogAllRefUpdates = true
 [gc]
 \tauto = 0
+[user]
+\tname = Patchwright
+\temail = patchwright@localhost
 ";
 
 /// Has precedence over every `.gitattributes` of the repository: no filter, no conversion of line ends or encodings.
@@ -66,15 +70,34 @@ async fn write_files(git: &Git, mirror: &Mirror, commit: &str, dest: &Path) -> R
     let (objects, folder, doing) =
         (mirror.path().join("objects"), dest.to_path_buf(), format!("check out {}", mirror.id()));
     let what = doing.clone();
-    blocking(move || create(&folder, &objects, &id).map_err(|error| GitError::while_doing(&what, error))).await?;
+    let tags = tags(mirror).await?;
+    blocking(move || create(&folder, &objects, &id, &tags).map_err(|error| GitError::while_doing(&what, error)))
+        .await?;
     let args =
         ["--git-dir=.git", "--work-tree=.", "checkout", "--quiet", "--force", "--no-recurse-submodules", BRANCH, "--"];
-    git.run(dest, &args, None, &[]).await?.succeeded(&doing)?;
+    git.run(dest, &args, None, &[]).await?.succeeded(&doing).map_err(|error| error.in_mirror(mirror.path()))?;
     Ok(())
 }
 
-/// Makes the `.git` folder by hand: no template, no remote, no copy of the mirror's refs.
-fn create(dest: &Path, objects: &Path, commit: &str) -> io::Result<()> {
+/// The mirror's tags as lines of `packed-refs`: builds ask `git describe` for their version.
+async fn tags(mirror: &Mirror) -> Result<Vec<u8>, GitError> {
+    let tags = mirror.read("list the tags", |repo| {
+        let mut lines = Vec::new();
+        for tag in repo.references_glob("refs/tags/*")? {
+            let tag = tag?;
+            if let Some(id) = tag.target() {
+                lines.extend_from_slice(format!("{id} ").as_bytes());
+                lines.extend_from_slice(tag.name_bytes());
+                lines.push(b'\n');
+            }
+        }
+        Ok(lines)
+    });
+    tags.await
+}
+
+/// Makes the `.git` folder by hand: no template, no remote, and of the mirror's refs only the tags.
+fn create(dest: &Path, objects: &Path, commit: &str, tags: &[u8]) -> io::Result<()> {
     let objects = objects.to_str().filter(|path| !path.contains(['\n', '"'])).ok_or_else(|| {
         io::Error::new(io::ErrorKind::InvalidInput, "the path of the mirror cannot be written into a repository")
     })?;
@@ -90,6 +113,7 @@ fn create(dest: &Path, objects: &Path, commit: &str) -> io::Result<()> {
     fs::write(git_dir.join("objects/info/alternates"), format!("{objects}\n"))?;
     fs::write(git_dir.join("info/attributes"), ATTRIBUTES)?;
     fs::write(git_dir.join("config"), CONFIG)?;
+    fs::write(git_dir.join("packed-refs"), tags)?;
     fs::write(git_dir.join("refs/heads").join(BRANCH), format!("{commit}\n"))?;
     fs::write(git_dir.join("HEAD"), format!("ref: refs/heads/{BRANCH}\n"))
 }

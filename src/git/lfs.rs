@@ -25,7 +25,7 @@ pub(super) async fn fill_in(
     remote: &Remote,
     dest: &Path,
 ) -> Result<(), GitError> {
-    if git.run(dest, &["lfs", "version"], None, &[]).await?.code != 0 {
+    if !git.has_lfs().await? {
         let what = "cannot fetch LFS files: git-lfs is not installed; install it, or set `lfs = false` for the project";
         return Err(GitError::Unsupported { what: what.to_owned() });
     }

@@ -175,6 +175,20 @@ fn closed_to_us(info: &RepositoryInfo) -> Option<String> {
         .then(|| format!("our credential may not push to {id}; give it *Contents: write* and *Pull requests: write*"))
 }
 
+/// Why none of our branches can be made in a repository: git keeps no branch `a/b` beside a branch `a`.
+async fn taken_name(id: &RepositoryId, mirror: &Mirror, prefix: &str) -> Result<Option<String>, Halt> {
+    let ends = prefix.match_indices('/').map(|(at, _)| at).chain([prefix.len()]);
+    for name in ends.filter_map(|end| prefix.get(..end)) {
+        if mirror.head(name).await?.is_some() {
+            return Ok(Some(format!(
+                "{id} has a branch `{name}`, and git keeps no branch `{prefix}/…` beside it; rename that branch, or set \
+                 another `git.branch_prefix`"
+            )));
+        }
+    }
+    Ok(None)
+}
+
 async fn fetch(seams: &Seams, name: &str, cancel: &CancellationToken) -> Result<Site, Halt> {
     let asked: RepositoryId = name.parse().map_err(Halt::broken)?;
     let info = unless_cancelled(cancel, seams.forge.repository(&asked)).await?;
@@ -188,7 +202,10 @@ async fn fetch(seams: &Seams, name: &str, cancel: &CancellationToken) -> Result<
             info.id, info.default_branch
         ))
     })?;
-    let closed = closed_to_us(&info);
+    let closed = match closed_to_us(&info) {
+        Some(why) => Some(why),
+        None => taken_name(&info.id, &mirror, &seams.config.git.branch_prefix).await?,
+    };
     Ok(Site { id: info.id, default_branch: info.default_branch, head, remote, mirror, closed })
 }
 

@@ -180,6 +180,16 @@ fn what_git_would_encrypt_is_not_published_as_it_is() {
 }
 
 #[test]
+fn a_branch_that_is_in_the_way_of_ours_is_noticed_before_the_agent_works() {
+    let house = House::with_agent("echo fixed > app.txt\n");
+    let head = house.repo.tip("main").unwrap();
+    house.repo.branch("patchwright", &head);
+    let (outcome, said) = house.outcome();
+    assert!(outcome.contains("has a branch `patchwright`"), "{outcome}\n{said}");
+    assert!(!said.contains("agent `bad` starts"), "{said}");
+}
+
+#[test]
 fn work_that_is_ignored_is_named_where_nothing_else_was_done() {
     let house = House::with_agent("echo fixed > app.log\n");
     house.repo.commit("Ignore", &[(".gitignore", "*.log\n")]);

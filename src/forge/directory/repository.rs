@@ -4,7 +4,7 @@
 
 use std::path::{Path, PathBuf};
 
-use git2::{ErrorCode, Oid, Repository};
+use git2::{ErrorClass, ErrorCode, Oid, Repository};
 
 use crate::forge::{ForgeError, RepositoryId, RepositoryInfo};
 
@@ -135,5 +135,10 @@ fn pull_ref(number: u64) -> String {
 
 fn failed(id: &RepositoryId, what: &str, error: &git2::Error) -> ForgeError {
     let why = error.message();
+    if error.class() == ErrorClass::Config {
+        // Waiting does not mend it.
+        let remedy = "mend the git configuration of the user that Patchwright runs as (~/.gitconfig)";
+        return ForgeError::Refused { what: format!("repository {id}: cannot {what}: {why}; {remedy}") };
+    }
     ForgeError::Unavailable { what: format!("repository {id}: cannot {what}: {why}; check it with `git fsck`") }
 }

@@ -51,6 +51,31 @@ async fn offline_asks_nobody() {
 }
 
 #[tokio::test]
+async fn a_git_configuration_that_cannot_be_read_is_named_by_the_doctor_and_by_the_job_that_it_stops() {
+    let home = tempfile::tempdir().unwrap();
+    std::fs::write(home.path().join(".gitconfig"), "[core\n").unwrap();
+    let path = home.path().to_str().unwrap();
+    let line = only_bad_line(&doctor_with(&healthy().await, "HOME", path).await);
+    assert!(line.contains("~/.gitconfig"), "{line}");
+    for described in [Described::with_agent("true"), Described::with_agent("true").on_github()] {
+        let service = described.environment("HOME", path).start().await;
+        let outcome = format!("{:?}", service.work("401").await.outcome);
+        assert!(outcome.contains("mend the git configuration"), "{outcome}");
+    }
+}
+
+#[tokio::test]
+async fn several_workers_beside_a_git_that_shows_its_token_deserve_a_look() {
+    let service = healthy().await;
+    let output = service.run(&["doctor", "--offline", "--set", "worker.count=2"]).await;
+    let (code, out, _) = seen(&output);
+    assert!(
+        code == 0 && out.lines().any(|line| line.starts_with("look") && line.contains("`worker.count` is 2")),
+        "{out}"
+    );
+}
+
+#[tokio::test]
 async fn a_missing_webhook_secret_is_named() {
     let service = healthy().await;
     let output = service.command(&["doctor"]).env_remove("SENTRY_WEBHOOK_SECRET").output().await.unwrap();

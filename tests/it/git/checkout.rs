@@ -46,6 +46,26 @@ async fn a_checkout_borrows_the_history_has_no_remote_and_can_be_committed_to() 
 }
 
 #[tokio::test]
+async fn a_checkout_has_the_tags_and_an_identity_to_commit_with() {
+    let (repo, side) = (Repo::new(), Side::new());
+    let first = repo.commit("first", &[("a", "1\n")]);
+    repo.annotated_tag("v1", &first);
+    let head = repo.commit("second", &[("a", "2\n")]);
+    repo.tag("light", &head);
+    let mirror = side.mirror_of(&repo).await;
+    let dest = side.checkout(&mirror, &head, "checkout").await;
+    let git = |args: &[&str]| {
+        let mut command = std::process::Command::new("git");
+        command.args(args).current_dir(&dest).env("GIT_CONFIG_GLOBAL", "/dev/null").output().unwrap()
+    };
+    let described = git(&["describe"]);
+    assert!(String::from_utf8_lossy(&described.stdout).starts_with("v1-1-g"), "{described:?}");
+    assert!(git(&["tag", "--points-at", "HEAD"]).stdout.starts_with(b"light"));
+    let committed = git(&["commit", "--quiet", "--allow-empty", "--message=mine"]);
+    assert!(committed.status.success(), "{committed:?}");
+}
+
+#[tokio::test]
 async fn a_commit_that_was_not_fetched_is_not_found() {
     let (repo, side) = (Repo::new(), Side::new());
     repo.commit("first", &[("a", "1\n")]);

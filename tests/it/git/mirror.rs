@@ -295,3 +295,27 @@ async fn a_damaged_mirror_is_said_to_be_one_that_can_be_removed() {
     let read = log(&mirror, &head, 1).await.unwrap_err().to_string();
     assert!(read.contains(&remedy), "{read}");
 }
+
+#[tokio::test]
+async fn sloppy_old_commits_do_not_make_a_repository_unusable() {
+    let (repo, side) = (Repo::new(), Side::new());
+    let repository = git2::Repository::open_bare(repo.path()).unwrap();
+    let tree = repository.find_tree(repository.treebuilder(None).unwrap().write().unwrap()).unwrap().id();
+    for (n, who) in [
+        "Ada <ada@example.test> 0000000123 +0000",
+        "Ada ada@example.test 1700000000 +0000",
+        "<ada@example.test> 1700000000 +0000",
+        "Ada > <ada@example.test> 1700000000 +0000",
+        "Ada <ada@example.test> 18446744073709551615 +0000",
+        "Ada <ada@example.test> 17x0 +0000",
+    ]
+    .iter()
+    .enumerate()
+    {
+        let text = format!("tree {tree}\nauthor {who}\ncommitter {who}\n\nold\n");
+        let id = repository.odb().unwrap().write(git2::ObjectType::Commit, text.as_bytes()).unwrap();
+        fs::write(repo.path().join(format!("refs/heads/old{n}")), format!("{id}\n")).unwrap();
+    }
+    let head = repo.commit("first", &[("a", "1\n")]);
+    assert_eq!(side.mirror_of(&repo).await.head("main").await.unwrap(), Some(head));
+}
