@@ -121,6 +121,16 @@ pub struct PullRequest {
     pub head: String,
 }
 
+/// What asking for a pull request came to.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Placed {
+    /// The pull request.
+    pub pull_request: PullRequest,
+    /// Whether this call has certainly opened it, with the text that was asked for. One that was there may say
+    /// something else.
+    pub created: bool,
+}
+
 /// A pull request to be opened.
 #[derive(Clone, Debug)]
 pub struct NewPullRequest {
@@ -220,7 +230,7 @@ pub trait Forge: Send + Sync + fmt::Debug {
     /// Opens a draft pull request, or returns the open one that is there for the branch already.
     ///
     /// A request whose answer was lost is not sent again before a look whether it was carried out.
-    async fn open_pull_request(&self, id: &RepositoryId, new: &NewPullRequest) -> Result<PullRequest, ForgeError>;
+    async fn open_pull_request(&self, id: &RepositoryId, new: &NewPullRequest) -> Result<Placed, ForgeError>;
 
     /// Gives an open pull request another title and body, as its branch has got another commit.
     async fn rewrite_pull_request(

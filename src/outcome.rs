@@ -58,7 +58,8 @@ pub struct Opened {
     pub repository: String,
     /// Address of the pull request.
     pub url: String,
-    /// Whether the forge holds it as a draft; `false` only where drafts are not available and policy allows it.
+    /// Whether the forge holds it as a draft; `false` where drafts are not available and policy allows it, and where a
+    /// person has marked it ready meanwhile.
     pub draft: bool,
 }
 
@@ -150,6 +151,11 @@ pub enum Abstained {
         /// Address of the closed pull request.
         url: String,
     },
+    /// A person works with the pull request for this issue: it is no draft any more, and only drafts are replaced.
+    TakenOver {
+        /// Address of the pull request.
+        url: String,
+    },
 }
 
 impl Abstained {
@@ -190,7 +196,7 @@ impl fmt::Display for Outcome {
                     f.write_str(if opened.draft {
                         "draft pull request "
                     } else {
-                        "pull request (drafts are not supported there) "
+                        "pull request (no draft: a person has marked it ready, or drafts are not supported there) "
                     })?;
                     f.write_str(&opened.url)?;
                 }
@@ -246,6 +252,11 @@ impl fmt::Display for Abstained {
                 "a person closed the pull request for this issue ({url}); it stays closed until the issue comes back or somebody \
                  asks for another with `patchwright run`"
             ),
+            Self::TakenOver { url } => write!(
+                f,
+                "the pull request for this issue is no draft, so it belongs to the people who review it ({url}), and stays as it \
+                 is; to have it replaced, make it a draft again, or close it, and ask with `patchwright run`"
+            ),
         }
     }
 }
@@ -259,5 +270,12 @@ mod tests {
         let sentence = |text: &str| Abstained::NothingChanged { diagnosis: text.to_owned() }.to_string();
         assert_eq!(sentence(" \n"), "the agent changed nothing; it printed nothing");
         assert_eq!(sentence("bye"), "the agent changed nothing; its last words: bye");
+    }
+
+    #[test]
+    fn a_pull_request_that_is_no_draft_is_not_said_to_be_so_for_one_reason_only() {
+        let opened = Opened { repository: "acme/web".to_owned(), url: "https://forge.test/1".to_owned(), draft: false };
+        let sentence = Outcome::Opened { pull_requests: vec![opened] }.to_string();
+        assert!(sentence.contains("a person has marked it ready, or drafts are not supported"), "{sentence}");
     }
 }

@@ -18,11 +18,13 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use chrono::TimeDelta;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
+use crate::alert::Reason;
 use crate::clock::{self, Moment};
 use crate::config::Config;
 use crate::config::environment::Environment;
@@ -33,11 +35,17 @@ use crate::git::{Git, GitError};
 use crate::job::{Job, Lease};
 use crate::outcome::Outcome;
 use crate::prompt::Prompts;
+use crate::publish::{self, Place};
 use crate::redact::Redactor;
 use crate::source::sentry::api::Sentry;
 use crate::store::{Store, StoreError};
 use crate::triage::before_work::TriageError;
 use journal::Journal;
+use prepare::Site;
+
+/// How long to leave a forge alone that limits git: `git` does not show what the forge's `Retry-After` said. GitHub asks for
+/// "at least one minute" (docs, *Best practices for using the REST API*).
+const GIT_LIMIT: TimeDelta = TimeDelta::seconds(60);
 
 /// How long a run tries to keep what it has done, and the pause between two tries.
 const INSISTENCE: Duration = Duration::from_secs(120);
@@ -115,7 +123,10 @@ pub async fn run(desk: &Desk) -> Result<Outcome, Halt> {
         Ok(project) => project,
         Err(outcome) => return Ok(outcome),
     };
-    let ground = prepare::ground(desk, &project).await?;
+    let ground = match prepare::ground(desk, &project).await? {
+        Ok(ground) => ground,
+        Err(outcome) => return Ok(outcome),
+    };
     let evidence = match prepare::evidence(desk, &ground).await? {
         Ok(evidence) => evidence,
         Err(outcome) => return Ok(outcome),
@@ -177,6 +188,17 @@ impl Desk {
     /// The `git` program under our terms.
     fn git(&self) -> Result<Git, Halt> {
         self.seams.git(self.cancel.clone())
+    }
+
+    /// The branch for the job's change.
+    fn branch(&self) -> String {
+        publish::branch_name(&self.seams.config.git.branch_prefix, &self.job.key)
+    }
+
+    /// Where the job's change of a repository goes.
+    fn place<'a>(&self, site: &'a Site, branch: &'a str) -> Place<'a> {
+        let requested = self.job.alert.reason == Reason::Requested;
+        Place { repository: &site.id, mirror: &site.mirror, remote: &site.remote, branch, requested }
     }
 }
 
@@ -252,6 +274,9 @@ impl From<GitError> for Halt {
     fn from(error: GitError) -> Self {
         match error {
             GitError::Cancelled => Self::Cancelled,
+            GitError::RateLimited { .. } => {
+                Self::Later { at: clock::now() + GIT_LIMIT, why: error.to_string(), asked: true }
+            }
             GitError::Unreachable { .. } | GitError::TimedOut { .. } => Self::soon(error.to_string()),
             error => Self::broken(error.to_string()),
         }
@@ -279,6 +304,15 @@ impl From<Setback> for Halt {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_forge_that_limits_git_is_left_alone_for_a_minute() {
+        let before = clock::now();
+        let Halt::Later { at, why, asked: true } = Halt::from(GitError::RateLimited { what: "429".to_owned() }) else {
+            panic!("not to be tried again")
+        };
+        assert!(at >= before + GIT_LIMIT && why == "429", "{at}");
+    }
 
     #[tokio::test]
     async fn a_question_that_is_never_answered_ends_with_the_run() {

@@ -183,11 +183,13 @@ async fn run_under(seams: &Arc<Seams>, job: Job, lease: Lease, stop: &Stop, live
     }
 }
 
-/// Whether a run broke off because this process is told to end: what our programs were told may have come first.
+/// Whether a run broke off because this process is told to end. What our programs were told may have come first, and where a
+/// helper of `git` was told before `git` itself, `git` reports a failure like any other.
 async fn is_by_shutdown(result: &Result<Outcome, Halt>, stop: &Stop) -> bool {
     match result {
         Err(Halt::Cancelled) => tokio::time::timeout(SAME_SIGNAL, stop.asked.cancelled()).await.is_ok(),
-        _ => stop.asked.is_cancelled(),
+        Err(_) => tokio::time::timeout(SAME_SIGNAL / 4, stop.asked.cancelled()).await.is_ok(),
+        Ok(_) => stop.asked.is_cancelled(),
     }
 }
 

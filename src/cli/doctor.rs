@@ -266,13 +266,7 @@ fn templates(config: &Config) -> Finding {
 }
 
 fn git_program(environment: &Environment, home: &Path) -> Git {
-    Git::new(
-        environment.path(),
-        home.to_path_buf(),
-        process::this_executable(),
-        PATIENCE,
-        CancellationToken::new(),
-    )
+    Git::new(environment.path(), home.to_path_buf(), process::this_executable(), PATIENCE, CancellationToken::new())
         .with_network_variables(environment.iter())
 }
 

@@ -5,7 +5,7 @@
 //!
 //! ```text
 //! owner/name.git           bare repository; refs/pull/7/head is the head of number 7
-//! owner/name.pulls/7.json  what it is; a person may set "state" to "closed" or "merged"
+//! owner/name.pulls/7.json  what it is; a person may set "state" to "closed" or "merged" (docs/directory-forge.md)
 //! owner/name.pulls/7.md    its body
 //! ```
 
@@ -20,7 +20,8 @@ use url::Url;
 use self::record::{Pulls, Record};
 use self::repository::Bare;
 use crate::forge::{
-    Access, Forge, ForgeError, NewPullRequest, PullRequest, PullRequestState, Remote, RepositoryId, RepositoryInfo,
+    Access, Forge, ForgeError, NewPullRequest, Placed, PullRequest, PullRequestState, Remote, RepositoryId,
+    RepositoryInfo,
 };
 use crate::redact::Redacted;
 
@@ -101,17 +102,22 @@ impl Forge for Directory {
     async fn find_pull_request(&self, id: &RepositoryId, branch: &str) -> Result<Option<PullRequest>, ForgeError> {
         let branch = branch.to_owned();
         self.with(id, move |bare, pulls| {
+            let _lock = pulls.lock()?;
             let newest = pulls.all()?.into_iter().filter(|record| record.branch == branch).max_by_key(|r| r.number);
-            newest.map(|record| shown(bare, pulls, &record)).transpose()
+            newest.map(|record| shown(bare, pulls, record)).transpose()
         })
         .await
     }
 
     async fn pull_request(&self, id: &RepositoryId, number: u64) -> Result<PullRequest, ForgeError> {
-        self.with(id, move |bare, pulls| shown(bare, pulls, &pulls.get(number)?)).await
+        self.with(id, move |bare, pulls| {
+            let _lock = pulls.lock()?;
+            shown(bare, pulls, pulls.get(number)?)
+        })
+        .await
     }
 
-    async fn open_pull_request(&self, id: &RepositoryId, new: &NewPullRequest) -> Result<PullRequest, ForgeError> {
+    async fn open_pull_request(&self, id: &RepositoryId, new: &NewPullRequest) -> Result<Placed, ForgeError> {
         let new = new.clone();
         self.with(id, move |bare, pulls| open(bare, pulls, &new)).await
     }
@@ -150,12 +156,14 @@ impl Forge for Directory {
 }
 
 /// Opens a pull request, or finds the open one from the same branch.
-fn open(bare: &Bare, pulls: &Pulls, new: &NewPullRequest) -> Result<PullRequest, ForgeError> {
+fn open(bare: &Bare, pulls: &Pulls, new: &NewPullRequest) -> Result<Placed, ForgeError> {
     let _lock = pulls.lock()?;
-    let records = pulls.all()?;
-    let there = |record: &&Record| record.branch == new.branch && record.state == PullRequestState::Open;
-    if let Some(record) = records.iter().find(there) {
-        return shown(bare, pulls, record);
+    let there = |record: &Record| record.branch == new.branch && record.state == PullRequestState::Open;
+    for record in pulls.all()?.into_iter().filter(there) {
+        let pull_request = shown(bare, pulls, record)?;
+        if pull_request.state == PullRequestState::Open {
+            return Ok(Placed { pull_request, created: false });
+        }
     }
     bare.check_mergeable(&new.branch, &new.base)?;
     let highest = pulls.highest_number()?.max(bare.highest_pull_number()?);
@@ -175,17 +183,22 @@ fn open(bare: &Bare, pulls: &Pulls, new: &NewPullRequest) -> Result<PullRequest,
     };
     // The JSON file comes last: with it the pull request exists. What a crash leaves before it only costs a number.
     pulls.write_body(number, new.body.as_str())?;
-    let pull = shown(bare, pulls, &record)?;
+    bare.follow_branch(number, &new.branch)?;
     pulls.write(&record)?;
-    Ok(pull)
+    Ok(Placed { pull_request: shown(bare, pulls, record)?, created: true })
 }
 
-/// A record as the trait shows it; the ref of an open one follows its branch first.
-fn shown(bare: &Bare, pulls: &Pulls, record: &Record) -> Result<PullRequest, ForgeError> {
+/// A record as the trait shows it, under the lock. The ref of an open one follows its branch first; where the base holds
+/// its head by then, a person has merged it with git, and it becomes what it is.
+fn shown(bare: &Bare, pulls: &Pulls, mut record: Record) -> Result<PullRequest, ForgeError> {
     let head = match record.state {
         PullRequestState::Open => bare.follow_branch(record.number, &record.branch)?,
         PullRequestState::Closed | PullRequestState::Merged => bare.pull_head(record.number)?,
     };
+    if record.state == PullRequestState::Open && bare.holds(&record.base, &head)? {
+        record.state = PullRequestState::Merged;
+        pulls.write(&record)?;
+    }
     let url = file_url(&pulls.body_path(record.number))?;
     Ok(PullRequest { number: record.number, url, state: record.state, draft: record.draft, head })
 }

@@ -19,10 +19,13 @@ use base64::engine::general_purpose::STANDARD;
 use secrecy::{ExposeSecret, SecretString};
 
 use self::address::Address;
+use self::answer::NEEDS;
 use self::client::Client;
 pub use self::client::Timing;
 use self::wire::{Pull, User};
-use crate::forge::{Access, Forge, ForgeError, NewPullRequest, PullRequest, Remote, RepositoryId, RepositoryInfo};
+use crate::forge::{
+    Access, Forge, ForgeError, NewPullRequest, Placed, PullRequest, Remote, RepositoryId, RepositoryInfo,
+};
 use crate::redact::Redacted;
 
 /// A GitHub, seen through one token.
@@ -67,17 +70,22 @@ impl Forge for GitHub {
     }
 
     async fn access(&self) -> Result<Access, ForgeError> {
-        let action = self.client.action("sign in".to_owned(), "*Contents: write* and *Pull requests: write*");
+        let action = self.client.action("sign in".to_owned());
         if self.token.is_none() {
             return Err(ForgeError::Unauthorized {
                 what: format!(
                     "no GitHub token is configured, so only public repositories can be read: set GITHUB_TOKEN, or \
-                     `forge.token` in patchwright.toml, to a token with {}",
-                    action.needs
+                     `forge.token` in patchwright.toml, to a token with {NEEDS}"
                 ),
             });
         }
-        let answer = self.client.get(&action, "/user").await?;
+        let answer = match self.client.get(&action, "/user").await {
+            // The token of an app's installation works, but belongs to no user.
+            Err(ForgeError::Forbidden { what }) if what.contains("Resource not accessible by integration") => {
+                return Ok(Access { identity: "an app's installation".to_owned(), scopes: None, expires: None });
+            }
+            answer => answer?,
+        };
         // Fine-grained tokens have no such header; a classic one without scopes has an empty one.
         let scopes = answer.header("x-oauth-scopes").map(|scopes| {
             scopes.split(',').map(|scope| scope.trim().to_owned()).filter(|scope| !scope.is_empty()).collect()
@@ -107,7 +115,7 @@ impl Forge for GitHub {
         pulls::by_number(&self.client, id, number).await.map(Pull::into_pull_request)
     }
 
-    async fn open_pull_request(&self, id: &RepositoryId, new: &NewPullRequest) -> Result<PullRequest, ForgeError> {
+    async fn open_pull_request(&self, id: &RepositoryId, new: &NewPullRequest) -> Result<Placed, ForgeError> {
         pulls::open(&self.client, id, new).await
     }
 

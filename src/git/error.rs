@@ -31,6 +31,12 @@ pub enum GitError {
         /// What happened.
         what: String,
     },
+    /// The other side asks us to slow down.
+    #[error("{what}")]
+    RateLimited {
+        /// What happened.
+        what: String,
+    },
     /// The other side understood and said no (protected branch, push rule, size): trying again will not help.
     #[error("{what}")]
     Rejected {
@@ -117,7 +123,7 @@ impl GitError {
 type Decision = fn(String) -> GitError;
 
 /// Texts of git, curl and the forges, and what they mean; the first line that fits decides.
-const MEANINGS: [(&[&str], Decision, &str); 12] = [
+const MEANINGS: [(&[&str], Decision, &str); 13] = [
     (
         &["fsck error", "fsck-objects", "error in object", "unpack-objects --strict", "error: object"],
         |what| GitError::Unsupported { what },
@@ -128,6 +134,12 @@ const MEANINGS: [(&[&str], Decision, &str); 12] = [
         &["mismatched algorithms", "unknown object format", "unsupported object format"],
         |what| GitError::Unsupported { what },
         "it is a SHA-256 repository, and only SHA-1 repositories are supported",
+    ),
+    // Before 403, which GitHub's secondary limits come as.
+    (
+        &["error: 429", "rate limit", "Rate limit", "Too many requests", "Too Many Requests"],
+        |what| GitError::RateLimited { what },
+        "the forge limits how much we may ask of it",
     ),
     (&["stale info"], |what| GitError::Stale { what }, "somebody else moved the branch"),
     (
@@ -143,7 +155,7 @@ const MEANINGS: [(&[&str], Decision, &str); 12] = [
     (
         &["error: 403", "Permission to", "Write access to repository not granted"],
         |what| GitError::Unauthorized { what },
-        "the token may not do this; give it access to the repository and *Contents: write*",
+        "the token may not do this; give it *Contents: write* and *Pull requests: write* for this repository",
     ),
     (
         &["error: 301", "error: 302", "error: 307", "error: 308", "unable to update url base from redirection"],
@@ -168,7 +180,6 @@ const MEANINGS: [(&[&str], Decision, &str); 12] = [
             "Failed to connect",
             "Couldn't connect",
             "Connection",
-            "error: 429",
             "error: 5",
             "early EOF",
             "unexpected disconnect",
@@ -187,7 +198,8 @@ const MEANINGS: [(&[&str], Decision, &str); 12] = [
 
 /// The error that text on standard error (already cleaned) means.
 pub(crate) fn classify(doing: &str, stderr: &str) -> GitError {
-    let said = if stderr.is_empty() { "git gave no reason" } else { stderr };
+    // In a sentence the lines would run together.
+    let said = if stderr.is_empty() { "git gave no reason".to_owned() } else { stderr.replace('\n', "; ") };
     for (texts, decision, remedy) in MEANINGS {
         if texts.iter().any(|text| said.contains(text)) {
             return decision(format!("cannot {doing}: {remedy}. git said: {said}"));
@@ -237,6 +249,9 @@ mod tests {
             ("fatal: '/nowhere' does not appear to be a git repository", "NotFound"),
             ("fatal: unable to access 'https://x/': Could not resolve host: x", "Unreachable"),
             ("fatal: unable to access 'https://x/': The requested URL returned error: 502", "Unreachable"),
+            ("fatal: unable to access 'https://x/': The requested URL returned error: 429", "RateLimited"),
+            ("error: RPC failed; HTTP 429 curl 22 The requested URL returned error: 429", "RateLimited"),
+            ("remote: You have exceeded a secondary rate limit.\nfatal: the URL returned error: 403", "RateLimited"),
             ("fetch-pack: unexpected disconnect while reading sideband packet\nfatal: early EOF", "Unreachable"),
             ("error: object 1234: badDate: invalid author\nfatal: fsck error in packed object", "Unsupported"),
             ("fatal: mismatched algorithms: client sha1; server sha256", "Unsupported"),

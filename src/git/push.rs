@@ -76,20 +76,30 @@ const MOVED: [&str; 5] =
 
 fn refused(doing: &str, summary: &str, stderr: &str) -> GitError {
     // What the forge says of the refusal is on standard error, in lines that begin with `remote:`.
-    let said: Vec<&str> = stderr.lines().filter_map(|line| line.strip_prefix("remote:")).map(str::trim).collect();
-    let said = said.join("\n").trim().to_owned();
+    let lines = stderr.lines().filter_map(|line| line.strip_prefix("remote:")).map(str::trim);
+    // In a sentence the lines would run together.
+    let said = lines.filter(|line| !line.is_empty()).collect::<Vec<_>>().join("; ");
     let colon = if said.is_empty() { "" } else { ": " };
     let has = |text: &str| summary.contains(text) || said.contains(text);
     // The name of another branch is in the way, and stays there.
     if MOVED.iter().any(|text| has(text)) && !has("cannot create") {
-        let what = format!("cannot {doing}: somebody else moved the branch, {summary}{colon}{said}");
-        return GitError::Stale { what };
+        return GitError::Stale {
+            what: format!("cannot {doing}: somebody else moved the branch, {summary}{colon}{said}"),
+        };
     }
-    GitError::Rejected {
-        what: format!(
-            "cannot {doing}: the forge refuses it, {summary}; if a rule protects the branch, let the token push it or set \
-             another `git.branch_prefix`{colon}{said}"
-        ),
+    let advice = advice(&said);
+    GitError::Rejected { what: format!("cannot {doing}: the forge refuses it, {summary}{advice}{colon}{said}") }
+}
+
+/// What a person can do about a refusal, where its words tell; a rule of push protection comes as GH013, too.
+fn advice(said: &str) -> &'static str {
+    let says = |words: &[&str]| words.iter().any(|word| said.to_ascii_lowercase().contains(word));
+    if says(&["push protection", "gh009", "secret scanning"]) {
+        "; it takes something in the change for a secret: look there first, and allow it on the forge only if it is none"
+    } else if says(&["gh006", "gh013", "protected branch", "rule"]) {
+        "; if a rule protects the branch, let the token push it or set another `git.branch_prefix`"
+    } else {
+        ""
     }
 }
 
@@ -143,6 +153,21 @@ mod tests {
         assert!(stale("cannot lock ref 'refs/heads/p/x': is at 1234 but expected 5678"));
         assert!(!stale("cannot lock ref 'refs/heads/p/x': 'refs/heads/p' exists; cannot create 'refs/heads/p/x'"));
         assert!(matches!(refused("push", "[rejected] (stale info)", ""), GitError::Stale { .. }));
+    }
+
+    #[test]
+    fn the_advice_on_a_refusal_is_about_what_was_refused_and_the_lines_do_not_run_together() {
+        let refusal = |said| refused("push fix to acme/web", "[remote rejected] (hook declined)", said).to_string();
+        let secret = refusal(
+            "remote: error: GH013: Repository rule violations found.\nremote: \nremote: - GITHUB PUSH PROTECTION",
+        );
+        assert!(secret.contains("takes something in the change for a secret") && !secret.contains("branch_prefix"));
+        assert!(
+            secret.ends_with(": error: GH013: Repository rule violations found.; - GITHUB PUSH PROTECTION"),
+            "{secret}"
+        );
+        assert!(refusal("remote: error: GH006: Protected branch update failed").contains("`git.branch_prefix`"));
+        assert!(refusal("remote: out of disk").ends_with("(hook declined): out of disk"));
     }
 
     #[test]

@@ -9,7 +9,7 @@ use super::saved::{Changed, Fix, Tested};
 use super::{Desk, Halt, Seams};
 use crate::agent::handback::Handback;
 use crate::alert::Alert;
-use crate::config::CommandLine;
+use crate::config::{CommandLine, ForgeKind};
 use crate::job::JobId;
 use crate::process::Ended;
 use crate::prompt::body::PullRequestText;
@@ -88,6 +88,7 @@ pub(super) fn pull_request_text(
         changes: changes.collect(),
         base_commit: changed.base.clone(),
         base_branch: site.default_branch.clone(),
+        branch: desk.branch(),
         ..facts(&desk.seams, desk.job.id, evidence)
     };
     desk.seams
@@ -129,6 +130,8 @@ fn facts(seams: &Seams, job: JobId, evidence: &Evidence) -> PullRequestFacts {
         changes: Vec::new(),
         base_commit: evidence.base.commit.clone(),
         base_branch: String::new(),
+        branch: String::new(),
+        in_files: seams.config.forge.kind == ForgeKind::Directory,
         suspects: context.suspects.value().cloned().unwrap_or_default(),
         missing: context.missing().into_iter().map(|gap| format!("{}: {}", gap.part, gap.why)).collect(),
         trailers: git.trailers.clone(),
@@ -150,9 +153,46 @@ fn claims(handback: Option<&Handback>, last_words: &str) -> AgentClaims {
     }
 }
 
-/// Our own address of the issue: what an event brings may lead anywhere.
+/// The issue's address: the one that came with it, where that leads to the configured tracker (`acme.sentry.io` is part of
+/// `sentry.io`), and one of our own where none came. If another server sent it, ours would lead to a stranger's issue.
 fn permalink(base: &str, alert: &Alert) -> Option<url::Url> {
     let mut address: url::Url = base.parse().ok()?;
+    if let Some(sent) = &alert.web_url {
+        let sent: url::Url = sent.parse().ok()?;
+        let above = sent.host_str()?.strip_suffix(address.host_str()?)?;
+        return (above.is_empty() || above.ends_with('.')).then_some(sent);
+    }
     address.path_segments_mut().ok()?.pop_if_empty().extend(["organizations", &alert.org, "issues", &alert.issue, ""]);
     Some(address)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::alert::Reason;
+
+    #[test]
+    fn the_link_to_an_issue_leads_to_the_configured_tracker_or_nowhere() {
+        let alert = |web_url: Option<&str>| Alert {
+            source: "sentry".to_owned(),
+            org: "acme".to_owned(),
+            project: "web".to_owned(),
+            issue: "7".to_owned(),
+            reason: Reason::New,
+            short_id: None,
+            title: String::new(),
+            level: None,
+            environment: None,
+            release: None,
+            event_id: None,
+            web_url: web_url.map(str::to_owned),
+        };
+        let link = |sent| permalink("https://sentry.io", &alert(sent)).map(String::from);
+        for own in ["https://acme.sentry.io/issues/7/", "https://sentry.io/organizations/acme/issues/7/events/1/"] {
+            assert_eq!(link(Some(own)).as_deref(), Some(own));
+        }
+        assert_eq!(link(Some("https://sentry.acme.example/issues/7/")), None);
+        assert_eq!(link(Some("https://notsentry.io/issues/7/")), None);
+        assert_eq!(link(None).as_deref(), Some("https://sentry.io/organizations/acme/issues/7/"));
+    }
 }

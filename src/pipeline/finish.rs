@@ -6,7 +6,6 @@
 use super::prepare::{Evidence, Ground, Site};
 use super::saved::{Changed, Fix, Tested};
 use super::{Desk, Halt, bench, blocking, brief};
-use crate::alert::Reason;
 use crate::config::ProjectConfig;
 use crate::job::Stage;
 use crate::outcome::{Abstained, Opened, Outcome, last_words};
@@ -109,21 +108,17 @@ pub(super) async fn publish(
     tested: &[Tested],
 ) -> Result<Outcome, Halt> {
     desk.journal.enter(Stage::Publish).await?;
-    let branch = publish::branch_name(&desk.seams.config.git.branch_prefix, &desk.job.key);
+    let branch = desk.branch();
     let (mut pull_requests, mut abstained) = (Vec::<Opened>::new(), None);
     for changed in &fix.changed {
         let site = site_of(ground, changed)?;
         let text = brief::pull_request_text(desk, ground, evidence, fix, changed, tested)?;
         let publication = Publication {
-            repository: &site.id,
-            mirror: &site.mirror,
-            remote: &site.remote,
+            place: desk.place(site, &branch),
             commit: &changed.commit,
-            branch: &branch,
             base_branch: &site.default_branch,
             title: text.title,
             body: text.body,
-            requested: desk.job.alert.reason == Reason::Requested,
             settings: &desk.seams.config.publish,
         };
         let seams = &desk.seams;

@@ -20,6 +20,7 @@ use crate::git::mirror::Mirror;
 use crate::git::objects;
 use crate::job::Stage;
 use crate::outcome::{Ignored, Outcome};
+use crate::publish;
 use crate::redact::Redacted;
 use crate::source::sentry::category;
 use crate::store::Delivery;
@@ -103,17 +104,26 @@ pub async fn triage(desk: &Desk) -> Result<Result<ProjectConfig, Outcome>, Halt>
     Ok(Ok(project))
 }
 
-/// Fetches the repositories.
+/// Fetches the repositories, and asks whether people have decided already on what would be published.
 ///
 /// # Errors
 /// Where the project's own repository cannot be had.
-pub async fn ground(desk: &Desk, project: &ProjectConfig) -> Result<Ground, Halt> {
+pub async fn ground(desk: &Desk, project: &ProjectConfig) -> Result<Result<Ground, Outcome>, Halt> {
     desk.journal.enter(Stage::Mirror).await?;
     let ground = fetch_all(&desk.seams, project, &desk.journal, &desk.cancel).await?;
-    match &ground.home.closed {
-        Some(why) => Err(Halt::broken(why.as_str())),
-        None => Ok(ground),
+    if let Some(why) = &ground.home.closed {
+        return Err(Halt::broken(why.as_str()));
     }
+    // Asked before an agent is paid, of the forge, since our own records may be lost; and again before the push.
+    if desk.saved::<serde::de::IgnoredAny>("fix").await?.is_none() {
+        let (branch, git) = (desk.branch(), desk.git()?);
+        let place = desk.place(&ground.home, &branch);
+        let asked = publish::answered(&place, &*desk.seams.forge, &git);
+        if let Some(why) = unless_cancelled(&desk.cancel, asked).await? {
+            return Ok(Err(Outcome::Abstained { why }));
+        }
+    }
+    Ok(Ok(ground))
 }
 
 /// Fetches the repositories of a project and completes its settings from the repository's own file.

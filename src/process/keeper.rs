@@ -6,6 +6,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::io;
+use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
 
@@ -14,12 +15,16 @@ use rustix::process::{
     setsid,
 };
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::time::timeout;
 
 use super::harden::harden_self;
-use super::supervise::{Tree, WORD};
+use super::supervise::{ROUND, Tree, WORD, Wishes};
+use super::this_executable;
 
 /// The argument behind [`WORD`] that makes this executable a keeper.
 pub(super) const TOOL: &str = "tool";
+/// The argument behind [`WORD`] that has this executable end by a signal.
+pub(super) const END: &str = "end";
 
 /// The arguments with which this process starts a keeper.
 pub(super) fn arguments(program: &Path, rest: &[String]) -> Vec<OsString> {
@@ -43,26 +48,50 @@ pub(super) fn main(mut arguments: impl Iterator<Item = OsString>) -> io::Result<
     // The tool reads nothing, but holds the lock should we be killed.
     command.args(arguments).stdin(Stdio::inherit());
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let status = runtime.block_on(run(command, service))?;
-    if let Some(signal) = status.and_then(WaitStatus::terminating_signal).and_then(Signal::from_named_raw) {
-        kill_process(getpid(), signal)?;
+    match runtime.block_on(run(command, service))? {
+        End::Code(code) => Ok(u8::try_from(code).map_or(ExitCode::FAILURE, ExitCode::from)),
+        // Those that we listen to do not end us. They do where the same process becomes another program.
+        End::Signal(signal) => {
+            Err(Command::new(this_executable()).env_clear().args([WORD, END, &signal.as_raw().to_string()]).exec())
+        }
     }
-    let code = status.and_then(WaitStatus::exit_status).and_then(|code| u8::try_from(code).ok());
-    Ok(code.map_or(ExitCode::FAILURE, ExitCode::from))
 }
 
-async fn run(mut command: Command, service: Pid) -> io::Result<Option<WaitStatus>> {
+/// Ends this process by the signal that is named behind [`END`].
+pub(super) fn end(mut arguments: impl Iterator<Item = OsString>) -> io::Result<ExitCode> {
+    let signal = arguments.next().as_deref().and_then(OsStr::to_str).and_then(|signal| signal.parse().ok());
+    if let Some(signal) = signal.and_then(Signal::from_named_raw) {
+        kill_process(getpid(), signal)?;
+    }
+    Ok(ExitCode::FAILURE)
+}
+
+/// How a tool ended.
+enum End {
+    Code(i32),
+    Signal(Signal),
+}
+
+async fn run(mut command: Command, service: Pid) -> io::Result<End> {
     // Listening comes before starting: an earlier end would go unnoticed.
     let mut child_ended = signal(SignalKind::child())?;
-    let mut terminate = signal(SignalKind::terminate())?;
+    let mut wishes = Wishes::listen()?;
     if getppid() != Some(service) {
         return Err(io::Error::other("the service ended before the tool began"));
     }
     let mut tree = Tree::of(Pid::from_child(&command.spawn()?));
-    tokio::select! {
-        () = tree.program_ended(&mut child_ended) => {},
-        _ = terminate.recv() => {},
-    }
+    let mut told = tokio::select! {
+        () = tree.program_ended(&mut child_ended) => false,
+        () = wishes.next() => true,
+    };
     tree.end(&mut child_ended).await;
-    Ok(tree.status())
+    let code = tree.status().and_then(WaitStatus::exit_status);
+    // A signal that is for all of us may have hit the tool, or one that it had started, an instant before us.
+    told = told || (code != Some(0) && timeout(ROUND, wishes.next()).await.is_ok());
+    let signal = tree.status().and_then(WaitStatus::terminating_signal).and_then(Signal::from_named_raw);
+    Ok(match code {
+        _ if told => End::Signal(Signal::TERM),
+        Some(code) => End::Code(code),
+        None => End::Signal(signal.unwrap_or(Signal::KILL)),
+    })
 }

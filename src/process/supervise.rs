@@ -42,8 +42,8 @@ pub const WORD: &str = "__supervise";
 const GRACE: Duration = Duration::from_millis(250);
 /// How long SIGKILL may take to be obeyed (a process in an uninterruptible call obeys late) before we report without it.
 const PATIENCE: Duration = Duration::from_secs(4);
-/// Between two rounds of SIGKILL, when no process ends earlier; so long a signal to us may come after the program's end.
-const ROUND: Duration = Duration::from_millis(10);
+/// Between two rounds of SIGKILL, when no process ends earlier; and between one of us being told to end and all of us.
+pub(super) const ROUND: Duration = Duration::from_millis(10);
 /// Open files: enough for compilers, few enough for programs that close "all possible" ones one by one.
 const OPEN_FILES: u64 = 4096;
 /// What a program may raise that to by itself, as JVMs and Node do.
@@ -61,6 +61,8 @@ pub fn main(mut arguments: impl Iterator<Item = OsString>) -> ExitCode {
     let first = arguments.next().unwrap_or_default();
     let done = if first == keeper::TOOL {
         keeper::main(arguments)
+    } else if first == keeper::END {
+        keeper::end(arguments)
     } else {
         supervise(&first, arguments).map(|()| ExitCode::SUCCESS)
     };
@@ -98,11 +100,7 @@ fn confine(file_size: u64) -> io::Result<()> {
 async fn run(mut command: Command, other_side: UnixStream) -> io::Result<()> {
     // Listening comes before starting: an earlier end would go unnoticed.
     let mut child_ended = signal(SignalKind::child())?;
-    let mut wishes = Wishes {
-        terminate: signal(SignalKind::terminate())?,
-        interrupt: signal(SignalKind::interrupt())?,
-        hang_up: signal(SignalKind::hangup())?,
-    };
+    let mut wishes = Wishes::listen()?;
     let mut orders = tokio::net::UnixStream::from_std(other_side.try_clone()?)?;
 
     // Output and error share one pipe, so that their order is kept.
@@ -144,14 +142,23 @@ async fn run(mut command: Command, other_side: UnixStream) -> io::Result<()> {
 }
 
 /// The signals by which people and service managers ask programs to end.
-struct Wishes {
+pub(super) struct Wishes {
     terminate: tokio::signal::unix::Signal,
     interrupt: tokio::signal::unix::Signal,
     hang_up: tokio::signal::unix::Signal,
 }
 
 impl Wishes {
-    async fn next(&mut self) {
+    /// From now on the signals do not end this process.
+    pub(super) fn listen() -> io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hang_up: signal(SignalKind::hangup())?,
+        })
+    }
+
+    pub(super) async fn next(&mut self) {
         tokio::select! {
             _ = self.terminate.recv() => {},
             _ = self.interrupt.recv() => {},

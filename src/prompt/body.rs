@@ -14,7 +14,8 @@ use crate::redact::{Redacted, Redactor};
 
 /// Most characters of a title: longer ones are cut in lists and in `git log`.
 pub const TITLE_MAX: usize = 72;
-/// Most characters of a body. GitHub takes 65,536 and counts characters, not bytes.
+/// Most characters of a body, as long as its template is ours, and for an operator's with made-up data. GitHub takes 65,536 and
+/// counts characters, not bytes; what is longer nevertheless is cut by the forge, since by then an agent was paid.
 pub const BODY_MAX: usize = 60_000;
 
 /// How much of what others wrote is shown, in characters or items. Together, at their worst, they fit [`BODY_MAX`].
@@ -35,7 +36,7 @@ mod cap {
 pub struct PullRequestText {
     /// One line of at most [`TITLE_MAX`] characters.
     pub title: Redacted<String>,
-    /// Markdown of at most [`BODY_MAX`] characters.
+    /// Markdown; see [`BODY_MAX`].
     pub body: Redacted<String>,
 }
 
@@ -43,14 +44,9 @@ impl Prompts {
     /// Writes title and body of the pull request.
     ///
     /// # Errors
-    /// Where the template cannot be rendered or makes a text that is too long for a forge.
+    /// Where the template cannot be rendered.
     pub fn pull_request(&self, redactor: &Redactor, facts: &PullRequestFacts) -> Result<PullRequestText, PromptError> {
         let body = self.templates.render(templates::PULL_REQUEST, View::new(Scribe(redactor), facts))?;
-        let chars = body.chars().count();
-        if chars > BODY_MAX {
-            let file = self.templates.origin(templates::PULL_REQUEST);
-            return Err(PromptError::TooLong { file, chars, max: BODY_MAX });
-        }
         let title = commit::subject(Scribe(redactor), facts);
         Ok(PullRequestText { title: redactor.text(&title), body: redactor.text(body.trim_end()) })
     }
@@ -130,7 +126,9 @@ struct View {
     base_commit: String,
     base_branch: String,
     job: i64,
+    check: String,
     run_again: String,
+    in_files: bool,
     fixes: Option<String>,
 }
 
@@ -178,6 +176,8 @@ impl View {
             base_commit: format!("`{}`", clean::commit(&facts.base_commit)),
             base_branch: scribe.code(&facts.base_branch, cap::NAME),
             job: facts.job.0,
+            check: check(scribe, facts),
+            in_files: facts.in_files,
             // `run` takes what a tracker knows; a bare number would mean an issue there, not our job.
             run_again: short_id.map_or_else(
                 || format!("`patchwright jobs retry {} --fresh`", facts.job),
@@ -188,13 +188,20 @@ impl View {
     }
 }
 
+/// What a person types to run the same tests on the change.
+fn check(scribe: Scribe<'_>, facts: &PullRequestFacts) -> String {
+    let fetch = format!("git fetch origin {} && git switch --detach FETCH_HEAD", facts.branch);
+    let tests = facts.tests.iter().take(cap::COMMANDS).map(|test| test.command.clone());
+    scribe.code(&std::iter::once(fetch).chain(tests).collect::<Vec<_>>().join(" && "), cap::SENTENCE)
+}
+
 /// The issue's short id, if it has the shape of one.
 fn short_id(facts: &PullRequestFacts) -> Option<&str> {
     let known = [facts.alert.short_id.as_deref(), facts.issue.as_ref().and_then(|issue| issue.short_id.as_deref())];
     known.into_iter().flatten().find_map(clean::short_id)
 }
 
-/// The issue's name, as a link where we know an address that is ours and plain.
+/// The issue's name, as a link where we know an address that is plain.
 fn issue_link(scribe: Scribe<'_>, facts: &PullRequestFacts) -> String {
     let name =
         short_id(facts).map_or_else(|| scribe.code(&facts.alert.issue_name(), cap::NAME), |id| format!("`{id}`"));

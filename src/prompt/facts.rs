@@ -96,7 +96,7 @@ pub struct PullRequestFacts {
     pub issue: Option<Issue>,
     /// The event, where it was to be had.
     pub event: Option<Event>,
-    /// Address of the issue, made by us from the configured address of the tracker; never one that an event brought.
+    /// Address of the issue on the configured tracker; never one that leads elsewhere.
     pub permalink: Option<url::Url>,
     /// Name of the agent.
     pub agent: String,
@@ -112,6 +112,10 @@ pub struct PullRequestFacts {
     pub base_commit: String,
     /// The branch to merge into.
     pub base_branch: String,
+    /// The branch that holds the change.
+    pub branch: String,
+    /// Whether the pull request is files in a folder, without a button to merge or close it.
+    pub in_files: bool,
     /// Commits that may have caused it.
     pub suspects: Vec<Suspect>,
     /// Evidence that could not be had, and other things that nobody checked; a sentence each.

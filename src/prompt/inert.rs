@@ -3,6 +3,7 @@
 //! Invariant: an allow-list. A word stands as it is only if it is made of letters, digits and harmless punctuation;
 //! every other word becomes a code span, in which no forge sees HTML, links, images, mentions or references.
 
+mod checks;
 mod word;
 
 use std::fmt::Write as _;

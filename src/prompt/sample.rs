@@ -4,6 +4,7 @@
 
 use std::time::Duration;
 
+use super::body::BODY_MAX;
 use super::brief::{Checkout, FixBrief};
 use super::facts::{AgentClaims, ChangedFile, PullRequestFacts, RunFacts, TestFacts};
 use super::fence::Fence;
@@ -47,6 +48,11 @@ pub(super) fn check(prompts: &Prompts) -> Result<(), PromptError> {
 
         let facts = facts(full);
         let text = prompts.pull_request(&redactor, &facts)?;
+        let chars = text.body.as_str().chars().count();
+        if chars > BODY_MAX {
+            let file = prompts.templates.origin(templates::PULL_REQUEST);
+            return Err(PromptError::TooLong { file, chars, max: BODY_MAX });
+        }
         let body = |needle: &str, variable, why| {
             require(prompts, templates::PULL_REQUEST, text.body.as_str(), needle, variable, why)
         };
@@ -154,6 +160,8 @@ fn facts(full: bool) -> PullRequestFacts {
         changes: if full { vec![change; 50] } else { Vec::new() },
         base_commit: "0123456789abcdef0123456789abcdef01234567".to_owned(),
         base_branch: "main".to_owned(),
+        branch: "patchwright/sentry-1".to_owned(),
+        in_files: !full,
         suspects: if full { vec![suspect] } else { Vec::new() },
         missing: if full { vec!["trace: this is a sample".to_owned()] } else { Vec::new() },
         trailers: if full { vec!["Team: sample".to_owned()] } else { Vec::new() },

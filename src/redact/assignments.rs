@@ -35,6 +35,9 @@ const STATES: [&str; 16] = [
     "wrong",
 ];
 
+/// What may end a word of a sentence.
+const PUNCTUATION: [char; 7] = ['.', ',', ':', ';', '!', '?', ')'];
+
 /// First words of an `Authorization` header.
 const SCHEMES: [&str; 7] = ["apikey", "basic", "bearer", "digest", "hawk", "negotiate", "token"];
 
@@ -192,16 +195,17 @@ fn is_prose(before: &str, value: &str, after: &str, form: Form) -> bool {
     number || is_state(value) || (is_word(value) && (after_a_word || starts_with_a_word(after)))
 }
 
-/// A word, with the punctuation that may end it.
+/// A word, with the punctuation that may end it. A secret's own name with a `:` is none: what follows is its value.
 fn is_word(text: &str) -> bool {
-    let word = text.trim_end_matches(['.', ',', ':', ';', '!', '?', ')']);
+    let word = text.trim_end_matches(PUNCTUATION);
     (1..=LONGEST_WORD).contains(&word.len())
         && word.bytes().all(|b| b.is_ascii_alphabetic() || matches!(b, b'-' | b'_'))
         && word.bytes().any(|b| b.is_ascii_alphabetic())
+        && !(text.contains(':') && keys::is_secret(word))
 }
 
 fn is_state(text: &str) -> bool {
-    let word = text.trim_end_matches(['.', ',', ':', ';', '!', '?', ')']);
+    let word = text.trim_end_matches(PUNCTUATION);
     STATES.iter().any(|state| word.eq_ignore_ascii_case(state))
 }
 
@@ -277,6 +281,8 @@ mod tests {
             ("user ada token: s3cr3t9", "user ada token: [redacted:key]"),
             ("the password: a1b token: abc", "the password: [redacted:key] token: [redacted:key]"),
             ("Set-Cookie: sid=abc def", "Set-Cookie: [redacted:key]"),
+            ("Cookie: token: Bearer ", "Cookie: [redacted:key]"),
+            ("secret: token: Bearer", "secret: [redacted:key] Bearer"),
             ("Authorization: token abc", "Authorization: [redacted:key]"),
         ] {
             assert_eq!(replace(dirty), clean);

@@ -78,7 +78,7 @@ fn gaps(found: &FromTracker) -> Vec<String> {
 #[tokio::test]
 async fn with_everything_there_nothing_is_missing_and_the_trace_is_looked_for_around_the_event() {
     let fake = tracker().await;
-    let found = from_tracker(&fake.client(), &alert(None), &[delivered()]).await.unwrap();
+    let found = from_tracker(&fake.client(), &alert(None), &[delivered()], &[]).await.unwrap();
     assert_eq!(found.event.value().unwrap().title, "ZeroDivisionError: division by zero");
     assert!(found.trace.value().is_some() && found.suspects.value().is_some() && found.release_commit.is_some());
     assert_eq!(gaps(&found), Vec::<String>::new());
@@ -90,11 +90,11 @@ async fn with_everything_there_nothing_is_missing_and_the_trace_is_looked_for_ar
 async fn a_tracker_that_is_down_is_waited_for_where_no_delivery_holds_the_event() {
     let fake = tracker().await;
     fake.fault("/", 99, Fault::Status(503, json!({})));
-    let alone = from_tracker(&fake.client(), &alert(None), &[]).await;
+    let alone = from_tracker(&fake.client(), &alert(None), &[], &[]).await;
     assert!(matches!(alone, Err(Setback::Wait { .. })), "{alone:?}");
     let issue_only = delivery(&json!({ "data": { "issue": { "id": "101", "title": "As delivered" } } }));
-    assert!(matches!(from_tracker(&fake.client(), &alert(None), &[issue_only]).await, Err(Setback::Wait { .. })));
-    let found = from_tracker(&fake.client(), &alert(None), &[delivered()]).await.unwrap();
+    assert!(matches!(from_tracker(&fake.client(), &alert(None), &[issue_only], &[]).await, Err(Setback::Wait { .. })));
+    let found = from_tracker(&fake.client(), &alert(None), &[delivered()], &[]).await.unwrap();
     assert_eq!(found.event.value().unwrap().title, "As delivered");
     assert!(gaps(&found)[0].starts_with("event: it is the one that was delivered, since Sentry did not answer"));
 }
@@ -103,11 +103,11 @@ async fn a_tracker_that_is_down_is_waited_for_where_no_delivery_holds_the_event(
 async fn a_refused_token_stops_the_job_and_is_named_where_no_delivery_holds_the_event() {
     let fake = tracker().await;
     fake.token("another");
-    match from_tracker(&fake.client(), &alert(None), &[]).await {
+    match from_tracker(&fake.client(), &alert(None), &[], &[]).await {
         Err(Setback::Refused { why }) => assert!(why.contains("renew SENTRY_AUTH_TOKEN"), "{why}"),
         other => panic!("{other:?}"),
     }
-    let found = from_tracker(&fake.client(), &alert(None), &[delivered()]).await.unwrap();
+    let found = from_tracker(&fake.client(), &alert(None), &[delivered()], &[]).await.unwrap();
     assert!(gaps(&found)[0].contains("renew SENTRY_AUTH_TOKEN"), "{:?}", found.gaps);
 }
 
@@ -117,7 +117,7 @@ async fn a_rate_limit_on_what_an_agent_can_do_without_stops_nothing() {
     for part in ["/trace/", "/committers/", "/releases/"] {
         fake.fault(part, 1, Fault::Limited(600));
     }
-    let found = from_tracker(&fake.client(), &alert(None), &[]).await.unwrap();
+    let found = from_tracker(&fake.client(), &alert(None), &[], &[]).await.unwrap();
     assert!(found.event.value().is_some());
     for why in [found.trace.why_missing(), found.suspects.why_missing()] {
         assert!(why.unwrap().contains("limits the rate"), "{why:?}");
@@ -129,7 +129,7 @@ async fn a_rate_limit_on_what_an_agent_can_do_without_stops_nothing() {
 async fn an_event_that_is_gone_is_replaced_by_the_latest_which_is_said() {
     let fake = tracker().await;
     let gone = "ab".repeat(16);
-    let found = from_tracker(&fake.client(), &alert(Some(&gone)), &[]).await.unwrap();
+    let found = from_tracker(&fake.client(), &alert(Some(&gone)), &[], &[]).await.unwrap();
     assert_eq!(found.event.value().unwrap().id, EVENT);
     assert!(gaps(&found)[0].contains(&gone) && gaps(&found)[0].contains("the latest one"), "{:?}", found.gaps);
 }
@@ -139,10 +139,10 @@ async fn a_payload_that_is_an_event_or_an_issue_of_the_api_is_evidence() {
     let fake = FakeSentry::start().await;
     let client = fake.client_with(None);
     let wrapped = delivery(&json!({ "requested_at": "now", "payload": api_event() }));
-    let found = from_tracker(&client, &alert(None), &[wrapped]).await.unwrap();
+    let found = from_tracker(&client, &alert(None), &[wrapped], &[]).await.unwrap();
     assert_eq!(found.event.value().unwrap().exceptions[0].kind, "ZeroDivisionError");
     let issue = json!({ "id": "101", "shortId": "WEB-2T", "title": "Bare", "project": { "slug": "web" } });
-    let found = from_tracker(&client, &alert(None), &[delivery(&json!({ "payload": issue }))]).await.unwrap();
+    let found = from_tracker(&client, &alert(None), &[delivery(&json!({ "payload": issue }))], &[]).await.unwrap();
     assert_eq!(found.issue.value().unwrap().title, "Bare");
     assert_eq!(found.trace.why_missing(), Some("there is no event to take a trace id from"));
 }
@@ -159,7 +159,7 @@ async fn secrets_go_before_values_are_cut_or_printed() {
     });
     fake.issue("acme", "web", "101").event(event);
     let client = fake.client().with_redactor(Arc::new(Redactor::default()));
-    let found = from_tracker(&client, &alert(None), &[]).await.unwrap();
+    let found = from_tracker(&client, &alert(None), &[], &[]).await.unwrap();
     let all = serde_json::to_string(&found.event).unwrap();
     assert!(!all.contains("ghp_") && !all.contains("-secret") && all.contains("xxx"), "{all}");
     let event = found.event.value().unwrap();

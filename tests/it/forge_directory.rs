@@ -51,7 +51,7 @@ async fn a_pull_request_is_a_ref_a_json_file_and_a_markdown_body() {
     let sample = Sample::new();
     let tip = sample.commit("fix/1", "main");
     let new = NewPullRequest { title: Redactor::default().text("Fix\nit"), ..from("fix/1") };
-    let opened = forge(&sample).open_pull_request(&web(), &new).await.expect("opened");
+    let opened = forge(&sample).open_pull_request(&web(), &new).await.expect("opened").pull_request;
     assert_eq!(names(&sample), [".lock", "1.json", "1.md"]);
     let at = Url::parse(&opened.url).expect("an address").to_file_path().expect("a file");
     assert_eq!(fs::read_to_string(at).expect("a body"), new.body.as_str());
@@ -88,7 +88,7 @@ async fn many_at_once_make_one_pull_request_for_each_branch() {
             let forge = forge(&sample);
             tokio::spawn(async move {
                 let branch = format!("fix/{}", n % 3 + 1);
-                let opened = forge.open_pull_request(&web(), &from(&branch)).await.expect("opened");
+                let opened = forge.open_pull_request(&web(), &from(&branch)).await.expect("opened").pull_request;
                 (branch, opened.number)
             })
         })
@@ -111,7 +111,7 @@ async fn what_a_crash_left_is_not_taken_for_a_pull_request_and_its_number_is_not
     sample.git().reference("refs/pull/2/head", id, false, "a crash").expect("a ref");
     let forge = forge(&sample);
     assert_eq!(forge.find_pull_request(&web(), "fix/1").await.expect("a look"), None);
-    assert_eq!(forge.open_pull_request(&web(), &from("fix/1")).await.expect("opened").number, 3);
+    assert_eq!(forge.open_pull_request(&web(), &from("fix/1")).await.expect("opened").pull_request.number, 3);
 }
 
 #[tokio::test]
@@ -141,7 +141,7 @@ async fn a_state_that_a_person_wrote_is_believed() {
     let sample = Sample::new();
     sample.commit("fix/1", "main");
     let forge = forge(&sample);
-    let opened = forge.open_pull_request(&web(), &from("fix/1")).await.expect("opened");
+    let opened = forge.open_pull_request(&web(), &from("fix/1")).await.expect("opened").pull_request;
     edit(&sample.pulls().join("1.json"), |record| {
         record["state"] = json!("merged");
         record["draft"] = json!(false);
@@ -166,11 +166,53 @@ async fn labels_and_reviewers_are_written_once() {
 }
 
 #[tokio::test]
-async fn an_unrelated_history_is_refused() {
+async fn a_merge_with_git_is_noticed_and_written_down_whether_the_branch_is_still_there_or_not() {
+    for deleted in [false, true] {
+        let sample = Sample::new();
+        let tip = sample.commit("fix/1", "main");
+        let forge = forge(&sample);
+        forge.open_pull_request(&web(), &from("fix/1")).await.expect("opened");
+        // A person's commit on top, as a merge makes one.
+        sample.branch("main", "fix/1");
+        sample.commit("main", "main");
+        if deleted {
+            sample.delete_branch("fix/1");
+        }
+        let found = forge.find_pull_request(&web(), "fix/1").await.expect("a look").expect("one");
+        assert_eq!((found.state, found.head), (PullRequestState::Merged, tip));
+        let record = fs::read_to_string(sample.pulls().join("1.json")).expect("a record");
+        assert!(record.contains("\"merged\""), "{record}");
+    }
+}
+
+#[tokio::test]
+async fn a_branch_that_was_merged_and_went_on_gets_another_pull_request() {
     let sample = Sample::new();
-    sample.commit("orphan", "nothing-there");
-    let error = forge(&sample).open_pull_request(&web(), &from("orphan")).await.expect_err("unrelated");
-    assert!(matches!(&error, ForgeError::Refused { what } if what.contains("no history in common")), "{error}");
+    sample.commit("fix/1", "main");
+    let forge = forge(&sample);
+    forge.open_pull_request(&web(), &from("fix/1")).await.expect("opened");
+    sample.branch("main", "fix/1");
+    forge.pull_request(&web(), 1).await.expect("read");
+    sample.commit("fix/1", "main");
+    let second = forge.open_pull_request(&web(), &from("fix/1")).await.expect("opened");
+    assert!(second.created && second.pull_request.number == 2, "{second:?}");
+}
+
+#[tokio::test]
+async fn an_old_commit_that_libgit2_cannot_read_is_not_in_the_way() {
+    let sample = Sample::new();
+    let git = sample.git();
+    let tree = git.treebuilder(None).and_then(|tree| tree.write()).expect("a tree");
+    let commit = |parent: &str, who: &str| {
+        let text = format!("tree {tree}\n{parent}author {who}\ncommitter {who}\n\ntext\n");
+        let id = git.odb().and_then(|odb| odb.write(git2::ObjectType::Commit, text.as_bytes()));
+        id.expect("a commit")
+    };
+    let old = commit("", "Ada ada@example.com 1700000000 +0000");
+    let main = commit(&format!("parent {old}\n"), "Ada <ada@example.com> 1700000001 +0000");
+    git.reference("refs/heads/main", main, true, "a test").expect("a ref");
+    sample.commit("fix/1", "main");
+    forge(&sample).open_pull_request(&web(), &from("fix/1")).await.expect("opened");
 }
 
 #[tokio::test]

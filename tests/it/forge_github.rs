@@ -64,7 +64,7 @@ async fn github_enterprise_keeps_the_contract() {
 async fn a_lost_answer_to_opening_makes_one_pull_request_and_one_request_for_it() {
     let (fake, _sample) = github().await;
     fake.fail_next_at("POST", "/pulls", Fault::DropAfter);
-    let opened = client(&fake).open_pull_request(&web(), &from("fix/1")).await.expect("opened");
+    let opened = client(&fake).open_pull_request(&web(), &from("fix/1")).await.expect("opened").pull_request;
     assert_eq!(opened.number, 1);
     assert_eq!((fake.pulls("acme/web").len(), posts(&fake)), (1, 1));
 }
@@ -119,7 +119,7 @@ async fn two_at_once_open_one_pull_request() {
     let (one, two) = (client(&fake), client(&fake));
     let (web, new) = (web(), from("fix/1"));
     let (one, two) = tokio::join!(one.open_pull_request(&web, &new), two.open_pull_request(&web, &new));
-    assert_eq!(one.expect("opened"), two.expect("opened"));
+    assert_eq!(one.expect("opened").pull_request, two.expect("opened").pull_request);
     assert_eq!(fake.pulls("acme/web").len(), 1);
 }
 
@@ -130,7 +130,7 @@ async fn already_exists_is_success_once_the_pull_request_can_be_seen() {
     // GitHub's list lags behind: the first look does not see it.
     let body = "[]".to_owned();
     fake.fail_next_at("GET", "/pulls", Fault::Answer { status: 200, headers: Vec::new(), body });
-    let found = client(&fake).open_pull_request(&web(), &from("fix/1")).await.expect("found");
+    let found = client(&fake).open_pull_request(&web(), &from("fix/1")).await.expect("found").pull_request;
     assert_eq!((found.number, fake.pulls("acme/web").len()), (1, 1));
 }
 
@@ -204,8 +204,8 @@ async fn an_endless_answer_is_not_read_to_its_end() {
 #[tokio::test]
 async fn a_rate_limit_is_handed_to_the_caller_and_not_waited_for_or_pressed() {
     let (fake, _sample) = github().await;
-    let forge = client(&fake);
     for (status, retry_after, wait) in [(403, None, 60), (429, None, 60), (403, Some(7), 7), (429, Some(90), 90)] {
+        let forge = client(&fake);
         let before = (posts(&fake), patchwright::clock::now());
         fake.fail_next_at("POST", "/pulls", Fault::SecondaryLimit { status, retry_after });
         match forge.open_pull_request(&web(), &from("fix/1")).await.expect_err("limited") {
@@ -219,6 +219,45 @@ async fn a_rate_limit_is_handed_to_the_caller_and_not_waited_for_or_pressed() {
         assert_eq!(posts(&fake), before.0 + 1);
     }
     assert_eq!(fake.pulls("acme/web"), []);
+}
+
+#[tokio::test]
+async fn a_limit_that_stops_one_request_stops_all_of_the_token_and_none_is_sent() {
+    let (fake, _sample) = github().await;
+    let forge = client(&fake);
+    fake.fail_next_at("GET", "/repos/acme/web", Fault::SecondaryLimit { status: 403, retry_after: Some(3_000) });
+    forge.repository(&web()).await.expect_err("limited");
+    let sent = fake.requests().len();
+    for error in [
+        forge.pull_request(&web(), 1).await.expect_err("limited"),
+        forge.open_pull_request(&web(), &from("fix/1")).await.expect_err("limited"),
+    ] {
+        assert!(matches!(error, ForgeError::RateLimited { .. }), "{error}");
+    }
+    let remarks = forge.decorate(&web(), 1, &["bug".to_owned()], &[]).await;
+    assert!(matches!(remarks.as_slice(), [one] if one.contains("the limit ends at")), "{remarks:?}");
+    assert_eq!(fake.requests().len(), sent);
+}
+
+#[tokio::test]
+async fn labels_and_reviewers_are_tried_again_where_github_breaks_down() {
+    let (fake, _sample) = github().await;
+    fake.add_collaborator("alice");
+    let forge = client(&fake);
+    forge.open_pull_request(&web(), &from("fix/1")).await.expect("opened");
+    fake.fail_next_at("POST", "/labels", Fault::BadGateway);
+    fake.fail_next_at("POST", "/labels", Fault::DropAfter);
+    fake.fail_next_at("POST", "/requested_reviewers", Fault::Drop);
+    let remarks = forge.decorate(&web(), 1, &["bug".to_owned()], &["alice".to_owned()]).await;
+    let pull = &fake.pulls("acme/web")[0];
+    assert_eq!((remarks, pull.labels.join(" "), pull.reviewers.join(" ")), (vec![], "bug".into(), "alice".into()));
+}
+
+#[tokio::test]
+async fn the_token_of_an_apps_installation_has_no_user_and_is_good_all_the_same() {
+    let (fake, _sample) = github().await;
+    fake.fail_next_at("GET", "/user", Fault::message(403, "Resource not accessible by integration"));
+    assert_eq!(client(&fake).access().await.expect("access").identity, "an app's installation");
 }
 
 #[tokio::test]
@@ -288,7 +327,7 @@ async fn where_drafts_are_not_supported_the_configuration_decides() {
     assert_eq!(fake.pulls("acme/web"), []);
     fake.fail_next(Fault::NoDrafts);
     let new = NewPullRequest { ready_without_drafts: true, ..from("fix/1") };
-    let opened = forge.open_pull_request(&web(), &new).await.expect("opened");
+    let opened = forge.open_pull_request(&web(), &new).await.expect("opened").pull_request;
     assert!(!opened.draft);
     assert_eq!(fake.pulls("acme/web").len(), 1);
 }
@@ -299,7 +338,7 @@ async fn a_renamed_repository_is_followed_to_its_new_owner_and_name() {
     let forge = client(&fake);
     fake.rename("acme/web", "umbrella/shop");
     assert_eq!(forge.repository(&web()).await.expect("followed").id.to_string(), "umbrella/shop");
-    let opened = forge.open_pull_request(&web(), &from("fix/1")).await.expect("opened");
+    let opened = forge.open_pull_request(&web(), &from("fix/1")).await.expect("opened").pull_request;
     assert_eq!(fake.pulls("umbrella/shop").len(), 1);
     assert_eq!(forge.find_pull_request(&web(), "fix/1").await.expect("a look"), Some(opened.clone()));
     assert_eq!(forge.pull_request(&web(), opened.number).await.expect("read"), opened);
@@ -351,6 +390,7 @@ async fn a_title_and_a_body_that_are_too_long_are_cut_before_sending() {
     let pull = pulls.first().expect("one");
     assert!(pull.title.ends_with('…') && pull.body.contains("line\n```\n\n*This text was cut here"), "{}", pull.title);
     assert_eq!((pull.state, pull.draft), (State::Open, true));
+    client(&fake).rewrite_pull_request(&web(), 1, &new.title, &new.body).await.expect("rewritten");
 }
 
 #[tokio::test]

@@ -536,8 +536,10 @@ async fn a_daemon_of_a_tool_does_not_outlive_it() {
 
 #[tokio::test]
 async fn a_tool_that_was_killed_is_said_to_be() {
-    let output = tool(&Stage::new(), "kill -9 $$", DEADLINE).await;
-    assert_eq!(output.ended, Ended::Signal(9));
+    for signal in [9, 15] {
+        let output = tool(&Stage::new(), &format!("kill -{signal} $$"), DEADLINE).await;
+        assert_eq!(output.ended, Ended::Signal(signal));
+    }
 }
 
 #[tokio::test]

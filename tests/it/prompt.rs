@@ -53,6 +53,7 @@ fn the_pull_request_for_a_full_context_reads_as_agreed() {
 #[test]
 fn the_pull_request_without_tests_and_claims_admits_it() {
     let mut facts = facts(&webhook_only());
+    facts.in_files = true;
     (facts.claims, facts.tests, facts.grade, facts.permalink) = (AgentClaims::default(), Vec::new(), None, None);
     facts.suspects.clear();
     let text = Prompts::load(None).unwrap().pull_request(&Redactor::default(), &facts).unwrap();

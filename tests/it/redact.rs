@@ -106,7 +106,8 @@ proptest! {
     fn clean_prose_is_left_as_it_is(
         words in prop::collection::vec(
             prop_oneof![
-                4 => "[A-Za-z]{1,12}[.,;!?:]?",
+                4 => "[A-Za-z]{1,12}[.,;!?]?",
+                1 => "(KeyError|line|reason|the value): [A-Za-z]{1,12}[.,;!?]?",
                 1 => "[A-Za-z]{1,12} (token|session|auth|password|Authorization): [a-z]{1,12} [a-z]{1,12}[.,;!?]?",
             ],
             0..40,

@@ -207,6 +207,7 @@ async fn a_crash_in_a_push_ends_git_and_what_the_forge_makes_of_it_later_becomes
     // It has our token in its environment.
     let gone = eventually(async || pushes().is_empty().then_some(())).await;
     assert!(gone.is_some(), "{:#?}", pushes());
+    service.time_passes().await;
     service.start_with(&LONG_LEASE).await;
     // Both are at the forge now, and one of them will find the branch made by the other.
     held.reached("push", 2).await;
@@ -232,6 +233,38 @@ async fn a_crash_after_the_pull_request_ends_with_the_same_one() {
     let Some(Outcome::Opened { pull_requests }) = &job.outcome else { panic!("{:?}", job.outcome) };
     assert!(pull_requests[0].url.ends_with("/pull/1"), "{pull_requests:?}");
     assert_eq!(service.github().count("POST", "/pulls"), 1);
+}
+
+#[tokio::test]
+async fn a_crash_while_the_text_is_brought_up_to_date_leaves_it_so_after_the_next_run() {
+    let held = Held::new();
+    held.go();
+    let mut service = Described::with_agent(&held.counting_agent()).on_github().config(LEASE).start().await;
+    let job = posted(&service, "213").await;
+    service.done(job).await;
+    service.github().fail_next_at("PATCH", "/pulls/1", Fault::Hang);
+    assert!(service.run(&["jobs", "retry", &job.to_string(), "--fresh"]).await.status.success());
+    service.asked_github("PATCH", "/pulls/1").await;
+    killed_and_started_again(&mut service, &held, job).await;
+    let body = service.github().pulls("acme/web")[0].body.clone();
+    assert!(body.contains("this is run 2") && held.times("agent") == 2, "{body}");
+}
+
+#[tokio::test]
+async fn a_crash_among_the_files_of_a_directory_forge_ends_with_one_pull_request() {
+    let held = Held::new();
+    held.go();
+    let mut service = Described::with_agent(&held.agent()).config(LEASE).start().await;
+    let job = posted(&service, "214").await;
+    // The first of its files; the record, which makes it a pull request, is the last.
+    let body = service.folder().join("forge/acme/web.pulls/1.md");
+    assert!(eventually(async || body.exists().then_some(())).await.is_some());
+    service.kill().await;
+    service.time_passes().await;
+    service.start_with(&LONG_LEASE).await;
+    let job = service.done(job).await;
+    assert!(matches!(job.outcome, Some(Outcome::Opened { .. })), "{:?}", job.outcome);
+    assert_eq!((service.pull_requests().len(), held.times("agent")), (1, 1));
 }
 
 #[tokio::test]

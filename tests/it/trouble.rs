@@ -8,7 +8,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use patchwright::alert::{Alert, Reason};
 use patchwright::forge::{
-    Access, Forge, ForgeError, NewPullRequest, PullRequest, Remote, RepositoryId, RepositoryInfo,
+    Access, Forge, ForgeError, NewPullRequest, Placed, PullRequest, Remote, RepositoryId, RepositoryInfo,
 };
 use patchwright::job::{Job, Stage, State};
 use patchwright::outcome::Outcome;
@@ -159,7 +159,7 @@ impl Forge for Defect {
     async fn pull_request(&self, _: &RepositoryId, _: u64) -> Result<PullRequest, ForgeError> {
         unreachable!()
     }
-    async fn open_pull_request(&self, _: &RepositoryId, _: &NewPullRequest) -> Result<PullRequest, ForgeError> {
+    async fn open_pull_request(&self, _: &RepositoryId, _: &NewPullRequest) -> Result<Placed, ForgeError> {
         unreachable!()
     }
     async fn rewrite_pull_request(

@@ -52,6 +52,8 @@ pub fn is_repository_name(text: &str) -> bool {
         !part.is_empty()
             && !matches!(part, "." | "..")
             && !part.starts_with('-')
+            // No forge has longer ones, and a folder cannot be called so.
+            && part.len() <= 100
             && part.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_'))
     };
     text.split_once('/').is_some_and(|(owner, name)| sound(owner) && sound(name) && !name.ends_with(".git"))

@@ -68,8 +68,17 @@ impl Bare {
             Err(error) if error.code() == ErrorCode::NotFound => Err(ForgeError::Refused {
                 what: format!("cannot open a pull request in {id}: `{branch}` has no history in common with `{base}`"),
             }),
+            // libgit2 cannot read every old commit that git can. A person sees what there is to merge.
+            Err(error) if matches!(error.class(), ErrorClass::Invalid | ErrorClass::Object) => Ok(()),
             Err(error) => Err(failed(id, "compare its branches", &error)),
         }
+    }
+
+    /// Whether the branch has the commit; `false` where there is no such branch.
+    pub(super) fn holds(&self, branch: &str, commit: &str) -> Result<bool, ForgeError> {
+        let Some(tip) = self.branch_tip(branch)? else { return Ok(false) };
+        let look = |commit: Oid| Ok(tip == commit || self.git.graph_descendant_of(tip, commit)?);
+        Oid::from_str(commit).and_then(look).map_err(|error| failed(&self.id, "look for a merge", &error))
     }
 
     /// Makes the ref of a pull request point to its branch, and says to what; it stays where it is when the branch was

@@ -32,13 +32,14 @@ pub(super) const KEPT_HEADERS: [&str; 8] = [
     "github-authentication-token-expiration",
 ];
 
+/// What a token has to be given. One call may need less, but a token with less would only fail at the next.
+pub(super) const NEEDS: &str = "*Pull requests: write* and *Contents: write*";
+
 /// What was attempted, for the sentence of an error.
 #[derive(Clone, Debug)]
 pub(super) struct Action {
     /// Continues "cannot …".
     pub(super) what: String,
-    /// The permissions of a token that may do it.
-    pub(super) needs: &'static str,
     /// Whether a token is configured at all.
     pub(super) signed_in: bool,
 }
@@ -92,21 +93,19 @@ impl Answer {
     pub(super) fn refusal(&self, action: &Action) -> ForgeError {
         let reason = self.reason();
         let happened = format!("cannot {}: GitHub answered {} ({reason}{})", action.what, self.status, self.request());
-        let needs = action.needs;
-        if let Some(retry_at) = self.retry_at(&reason, crate::clock::now()) {
-            let what = format!("{happened}; asking again after {}", retry_at.format("%H:%M:%S UTC"));
-            return ForgeError::RateLimited { retry_at, what };
+        if let Some(retry_at) = self.retry_at(crate::clock::now()) {
+            return ForgeError::RateLimited { retry_at, what: format!("{happened}; {}", limited(retry_at)) };
         }
         match self.status {
             401 | 403 | 404 if !action.signed_in => ForgeError::Unauthorized {
                 what: format!(
                     "{happened}; no token is configured: set GITHUB_TOKEN, or `forge.token` in patchwright.toml, to a \
-                     token with {needs}"
+                     token with {NEEDS}"
                 ),
             },
             401 => ForgeError::Unauthorized {
                 what: format!(
-                    "{happened}; the token is wrong, expired or revoked: make a new one with {needs} and put it where \
+                    "{happened}; the token is wrong, expired or revoked: make a new one with {NEEDS} and put it where \
                      `forge.token` (or GITHUB_TOKEN) points"
                 ),
             },
@@ -124,21 +123,24 @@ impl Answer {
             403 | 451 => ForgeError::Forbidden {
                 what: match self.header("x-accepted-github-permissions") {
                     Some(accepted) => {
-                        format!("{happened}; give the token {needs} for this repository (GitHub asks for `{}`)", {
+                        format!("{happened}; give the token {NEEDS} for this repository (GitHub asks for `{}`)", {
                             quote(accepted)
                         })
                     }
-                    None => format!("{happened}; give the token {needs} for this repository"),
+                    None => format!("{happened}; give the token {NEEDS} for this repository"),
                 },
             },
             404 | 410 => ForgeError::NotFound {
                 what: format!(
                     "{happened}; check the name, and that the token may see it: GitHub hides what a token was not \
-                     given, which is {needs} here"
+                     given; give it {NEEDS} for this repository"
                 ),
             },
             300..=399 => ForgeError::Unavailable {
                 what: format!("{happened}; the repository has moved: use its present name in patchwright.toml"),
+            },
+            409 => ForgeError::Unavailable {
+                what: format!("{happened}; something else is changing it, and trying again later may help"),
             },
             _ if self.is_breakdown() => ForgeError::Unavailable {
                 what: format!("{happened}; this is GitHub's side, and trying again later may help"),
@@ -174,11 +176,11 @@ impl Answer {
 
     /// When to ask again, where this is a primary or secondary rate limit. Both come as 403 or 429, the secondary one
     /// at times with nothing but its text (GitHub docs, *Rate limits for the REST API*).
-    fn retry_at(&self, reason: &str, now: Moment) -> Option<Moment> {
+    pub(super) fn retry_at(&self, now: Moment) -> Option<Moment> {
         if !matches!(self.status, 403 | 429) {
             return None;
         }
-        let reason = reason.to_ascii_lowercase();
+        let reason = self.reason().to_ascii_lowercase();
         let by_text = ["rate limit", "abuse detection"].iter().any(|text| reason.contains(text));
         let used_up = self.header("x-ratelimit-remaining") == Some("0");
         let reset = self.header("x-ratelimit-reset").filter(|_| used_up).and_then(|at| at.parse().ok());
@@ -193,6 +195,11 @@ impl Answer {
         };
         Some(retry_at.clamp(now + TimeDelta::seconds(1), now + LONGEST_WAIT))
     }
+}
+
+/// The end of a limit, for the end of a sentence.
+pub(super) fn limited(until: Moment) -> String {
+    format!("the limit ends at {}", until.format("%H:%M:%S UTC"))
 }
 
 /// `Retry-After` in seconds, or as the date that a proxy may write (RFC 9110 §10.2.3).

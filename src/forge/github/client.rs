@@ -1,11 +1,12 @@
 //! Sends one request to GitHub's API, in bounded time and memory, and repeats it only where that is safe.
 //!
-//! Invariant: a GET or PATCH may be sent up to three times, a POST never by itself; no answer carries our token any
-//! further.
+//! Invariant: what is as good twice as once may be sent up to three times, any other POST never by itself; while GitHub
+//! limits us nothing is sent at all; no answer carries our token any further.
 
 use std::collections::BTreeMap;
 use std::error::Error;
 use std::hash::{BuildHasher, Hasher, RandomState};
+use std::sync::{MutexGuard, PoisonError};
 use std::time::Duration;
 
 use http_body_util::{BodyExt, LengthLimitError, Limited};
@@ -14,9 +15,10 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::Serialize;
 use tokio::sync::Mutex;
 
+use crate::clock::{self, Moment};
 use crate::forge::ForgeError;
 use crate::forge::github::address::Address;
-use crate::forge::github::answer::{Action, Answer, KEPT_HEADERS, quote};
+use crate::forge::github::answer::{Action, Answer, KEPT_HEADERS, limited, quote};
 
 /// How often a request is made in all.
 pub(super) const TRIES: u32 = 3;
@@ -53,6 +55,8 @@ pub(super) struct Client {
     timing: Timing,
     /// GitHub asks that writes come one after another (docs, *Best practices for using the REST API*).
     writing: Mutex<()>,
+    /// Limits are the token's: one that stops one job stops all. Who goes on asking is shut out (same page).
+    limited_until: std::sync::Mutex<Option<Moment>>,
 }
 
 impl Client {
@@ -84,12 +88,12 @@ impl Client {
             builder = builder.personal_token(token.clone());
         }
         let octocrab = builder.build().map_err(|error| failed(quote(&chain(&error))))?;
-        Ok(Self { octocrab, token, timing, writing: Mutex::new(()) })
+        Ok(Self { octocrab, token, timing, writing: Mutex::new(()), limited_until: std::sync::Mutex::default() })
     }
 
     /// An action of this client, for the sentence of an error.
-    pub(super) fn action(&self, what: String, needs: &'static str) -> Action {
-        Action { what, needs, signed_in: self.token.is_some() }
+    pub(super) fn action(&self, what: String) -> Action {
+        Action { what, signed_in: self.token.is_some() }
     }
 
     /// Reads `route`, again where the server breaks down or is not reached. Redirects are followed.
@@ -112,6 +116,18 @@ impl Client {
         self.until_answered(action, route, Some((Verb::Patch, body))).await
     }
 
+    /// Adds to what is at `route`, where adding twice is as good as once; again as [`Client::patch`].
+    ///
+    /// # Errors
+    /// Anything but a success.
+    pub(super) async fn add<B>(&self, action: &Action, route: &str, body: &B) -> Result<Answer, ForgeError>
+    where
+        B: Serialize + Sync + ?Sized,
+    {
+        let _one_at_a_time = self.writing.lock().await;
+        self.until_answered(action, route, Some((Verb::Post, body))).await
+    }
+
     async fn until_answered<B>(
         &self,
         action: &Action,
@@ -127,6 +143,7 @@ impl Client {
                 Ok(answer) if answer.is_success() => return Ok(answer),
                 Ok(answer) if answer.is_breakdown() => answer.refusal(action),
                 Ok(answer) => return Err(answer.refusal(action)),
+                Err(error @ ForgeError::RateLimited { .. }) => return Err(error),
                 Err(error) => error,
             };
             if tries == TRIES {
@@ -142,6 +159,7 @@ impl Client {
     ///
     /// # Errors
     /// [`ForgeError::Unavailable`] where no whole answer came; the request may have been carried out nevertheless.
+    /// [`ForgeError::RateLimited`] where it was not sent.
     pub(super) async fn post<B>(&self, action: &Action, route: &str, body: &B) -> Result<Answer, ForgeError>
     where
         B: Serialize + Sync + ?Sized,
@@ -170,12 +188,25 @@ impl Client {
                 action.what
             ),
         };
+        if let Some(retry_at) = self.limit().filter(|at| *at > clock::now()) {
+            let what = format!("cannot {}: GitHub has limited our requests; {}", action.what, limited(retry_at));
+            return Err(ForgeError::RateLimited { retry_at, what });
+        }
         // octocrab's own time-outs are per read: a server that drips bytes would hold us for ever.
         match tokio::time::timeout(self.timing.call, self.transfer(route, body)).await {
-            Ok(Ok(answer)) => Ok(answer),
+            Ok(Ok(answer)) => {
+                if let Some(retry_at) = answer.retry_at(clock::now()) {
+                    *self.limit() = Some(retry_at);
+                }
+                Ok(answer)
+            }
             Ok(Err(why)) => Err(lost(&self.without_token(&why))),
             Err(_) => Err(lost(&format!("nothing whole within {:?}", self.timing.call))),
         }
+    }
+
+    fn limit(&self) -> MutexGuard<'_, Option<Moment>> {
+        self.limited_until.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn transfer<B>(&self, route: &str, body: Option<(Verb, &B)>) -> Result<Answer, String>

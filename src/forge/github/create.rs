@@ -10,8 +10,6 @@ use crate::forge::github::text;
 use crate::forge::github::wire::{Detail, Pull};
 use crate::forge::{ForgeError, NewPullRequest, PullRequest, RepositoryId};
 
-const NEEDS: &str = "*Pull requests: write* and *Contents: write*";
-
 /// What one attempt came to, where it was not refused for good.
 pub(super) enum Created {
     Opened(PullRequest),
@@ -31,7 +29,7 @@ struct Creation<'a> {
 
 /// Asks for a draft pull request, and for a normal one where drafts are not supported and the caller wants that.
 pub(super) async fn create(client: &Client, id: &RepositoryId, new: &NewPullRequest) -> Result<Created, ForgeError> {
-    let action = client.action(format!("open a pull request in {id}"), NEEDS);
+    let action = client.action(format!("open a pull request in {id}"));
     let route = format!("/repos/{}/{}/pulls", id.owner(), id.name());
     let mut creation = Creation {
         title: text::title(new.title.as_str()),
@@ -43,6 +41,7 @@ pub(super) async fn create(client: &Client, id: &RepositoryId, new: &NewPullRequ
     loop {
         let answer = match client.post(&action, &route, &creation).await {
             Ok(answer) => answer,
+            Err(error @ ForgeError::RateLimited { .. }) => return Err(error),
             Err(error) => return Ok(Created::Unclear(error)),
         };
         if answer.status == 201 {

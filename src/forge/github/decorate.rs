@@ -4,12 +4,10 @@
 
 use serde_json::json;
 
-use crate::forge::github::answer::{Action, Answer};
+use crate::forge::RepositoryId;
 use crate::forge::github::client::Client;
 use crate::forge::github::pulls;
-use crate::forge::{ForgeError, RepositoryId};
 
-const NEEDS: &str = "*Pull requests: write*";
 /// Most characters of a label's name.
 const LABEL: usize = 50;
 
@@ -47,10 +45,10 @@ async fn add_labels(client: &Client, id: &RepositoryId, number: u64, labels: &[S
     if labels.is_empty() {
         return;
     }
-    let action = client.action(format!("label pull request {number} of {id}"), NEEDS);
+    let action = client.action(format!("label pull request {number} of {id}"));
     let route = format!("/repos/{}/{}/issues/{number}/labels", id.owner(), id.name());
-    let answer = client.post(&action, &route, &json!({ "labels": labels })).await;
-    failures.extend(answer.and_then(|answer| must_succeed(&answer, &action)).err().map(|error| error.to_string()));
+    let answer = client.add(&action, &route, &json!({ "labels": labels })).await;
+    failures.extend(answer.err().map(|error| error.to_string()));
 }
 
 async fn ask_for_reviews(
@@ -74,17 +72,13 @@ async fn ask_for_reviews(
             failures.push(format!("cannot ask {name} for a review of pull request {number} of {id}: they opened it"));
             continue;
         }
-        let action = client.action(format!("ask {name} for a review of pull request {number} of {id}"), NEEDS);
+        let action = client.action(format!("ask {name} for a review of pull request {number} of {id}"));
         // `organization/team` is a team.
         let body = match name.split_once('/') {
             Some((_, team)) => json!({ "team_reviewers": [team] }),
             None => json!({ "reviewers": [name] }),
         };
-        let answer = client.post(&action, &route, &body).await;
-        failures.extend(answer.and_then(|answer| must_succeed(&answer, &action)).err().map(|error| error.to_string()));
+        let answer = client.add(&action, &route, &body).await;
+        failures.extend(answer.err().map(|error| error.to_string()));
     }
-}
-
-fn must_succeed(answer: &Answer, action: &Action) -> Result<(), ForgeError> {
-    if answer.is_success() { Ok(()) } else { Err(answer.refusal(action)) }
 }

@@ -9,13 +9,11 @@ use crate::forge::github::client::{Client, TRIES};
 use crate::forge::github::create::{Created, create};
 use crate::forge::github::text;
 use crate::forge::github::wire::{Pull, Repository};
-use crate::forge::{ForgeError, NewPullRequest, PullRequest, PullRequestState, RepositoryId, RepositoryInfo};
-
-const READ: &str = "*Pull requests: read*";
+use crate::forge::{ForgeError, NewPullRequest, Placed, PullRequest, PullRequestState, RepositoryId, RepositoryInfo};
 
 /// What GitHub says of a repository. A renamed one answers under its new name.
 pub(super) async fn repository(client: &Client, id: &RepositoryId) -> Result<RepositoryInfo, ForgeError> {
-    let action = client.action(format!("look up the repository {id}"), "*Metadata: read*");
+    let action = client.action(format!("look up the repository {id}"));
     let answer = client.get(&action, &format!("/repos/{}/{}", id.owner(), id.name())).await?;
     let repository: Repository = answer.read(&action)?;
     Ok(RepositoryInfo {
@@ -40,17 +38,17 @@ pub(super) async fn newest(
 
 /// One pull request by its number.
 pub(super) async fn by_number(client: &Client, id: &RepositoryId, number: u64) -> Result<Pull, ForgeError> {
-    let action = client.action(format!("read pull request {number} of {id}"), READ);
+    let action = client.action(format!("read pull request {number} of {id}"));
     client.get(&action, &format!("/repos/{}/{}/pulls/{number}", id.owner(), id.name())).await?.read(&action)
 }
 
 /// Opens a draft pull request, or returns the open one from the same branch.
-pub(super) async fn open(client: &Client, id: &RepositoryId, new: &NewPullRequest) -> Result<PullRequest, ForgeError> {
+pub(super) async fn open(client: &Client, id: &RepositoryId, new: &NewPullRequest) -> Result<Placed, ForgeError> {
     let mut tries = 0;
     loop {
         let repository = repository(client, id).await?;
-        if let Some(pull) = open_from_branch(client, &repository.id, &new.branch).await? {
-            return Ok(pull);
+        if let Some(pull_request) = open_from_branch(client, &repository.id, &new.branch).await? {
+            return Ok(Placed { pull_request, created: false });
         }
         if repository.archived {
             return Err(ForgeError::Refused {
@@ -58,7 +56,7 @@ pub(super) async fn open(client: &Client, id: &RepositoryId, new: &NewPullReques
             });
         }
         let unclear = match create(client, &repository.id, new).await? {
-            Created::Opened(pull) => return Ok(pull),
+            Created::Opened(pull_request) => return Ok(Placed { pull_request, created: true }),
             Created::Unclear(error) => error,
         };
         tries += 1;
@@ -66,7 +64,8 @@ pub(super) async fn open(client: &Client, id: &RepositoryId, new: &NewPullReques
         client.pause(tries).await;
         if tries == TRIES {
             // The last request, too, may have been carried out.
-            return open_from_branch(client, &repository.id, &new.branch).await?.ok_or(unclear);
+            let pull_request = open_from_branch(client, &repository.id, &new.branch).await?.ok_or(unclear)?;
+            return Ok(Placed { pull_request, created: false });
         }
     }
 }
@@ -81,7 +80,7 @@ pub(super) async fn rewrite(
 ) -> Result<(), ForgeError> {
     // A PATCH to the old name of a renamed repository is not carried out.
     let id = repository(client, id).await?.id;
-    let action = client.action(format!("describe pull request {number} of {id} anew"), "*Pull requests: write*");
+    let action = client.action(format!("describe pull request {number} of {id} anew"));
     let route = format!("/repos/{}/{}/pulls/{number}", id.owner(), id.name());
     let text = serde_json::json!({ "title": text::title(title), "body": text::body(body) });
     client.patch(&action, &route, &text).await.map(drop)
@@ -95,7 +94,7 @@ async fn open_from_branch(client: &Client, id: &RepositoryId, branch: &str) -> R
 /// All pull requests from this branch, newest first (GitHub's default order); a closed one counts, because a person
 /// decided on it.
 async fn from_branch(client: &Client, id: &RepositoryId, branch: &str) -> Result<Vec<PullRequest>, ForgeError> {
-    let action = client.action(format!("list the pull requests of {id}"), READ);
+    let action = client.action(format!("list the pull requests of {id}"));
     // Without its owner the head is ignored, and everything is returned.
     let query = form_urlencoded::Serializer::new(String::new())
         .append_pair("head", &format!("{}:{branch}", id.owner()))

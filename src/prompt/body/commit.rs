@@ -32,30 +32,35 @@ impl View {
             root_cause: wrap(&scribe.plain(claim, cap::ROOT_CAUSE)),
             agent: scribe.plain(&facts.agent, 60),
             job: facts.job.0,
-            fixes: short_id(facts).map(|id| format!("Fixes {id}")),
+            // The full stop: Sentry reads on over spaces and line ends, and what follows is a trailer with a hyphen.
+            fixes: short_id(facts).map(|id| format!("Fixes {id}.")),
             trailers: facts.trailers.iter().cloned().chain(sign_off).filter_map(|line| trailer(&line)).collect(),
         }
     }
 }
 
-/// One line of at most [`TITLE_MAX`] characters: "Fix `KeyError` in `apply_discount` (WEB-1F)".
+/// One line of at most [`TITLE_MAX`] characters: `Fix KeyError in apply_discount (WEB-1F)`.
 pub(super) fn subject(scribe: Scribe<'_>, facts: &PullRequestFacts) -> String {
     let raised = facts.event.as_ref().and_then(|event| event.exceptions.first()).filter(|e| !e.kind.is_empty());
     let function = facts.first_own_frame().and_then(|frame| frame.function.as_deref());
     let what = match (raised, function) {
         (Some(raised), Some(function)) => format!("{} in {function}", raised.kind),
+        (Some(raised), None) if raised.value.trim().is_empty() => raised.kind.clone(),
         (Some(raised), None) => format!("{}: {}", raised.kind, raised.value),
         (None, _) => facts.alert.title.clone(),
     };
+    let what = Some(scribe.plain(&what, 500)).filter(|what| !what.is_empty()).unwrap_or_else(|| "an error".to_owned());
     // Half of the line is the error's: a short id that takes more than the other half is left to the body.
     let id = short_id(facts).map(|id| format!(" ({id})")).filter(|id| id.len() <= TITLE_MAX / 2).unwrap_or_default();
-    let title = scribe.plain(&format!("Fix {what}"), 500);
-    let room = TITLE_MAX - id.len();
-    let title = match title.char_indices().nth(room) {
-        None => title,
-        Some(_) => title.chars().take(room - 1).collect::<String>().trim_end().to_owned() + "…",
+    let title = format!("Fix {what}");
+    // A word with a hyphen may be somebody's short id, which our own "Fix" would close; in quotation marks it closes nothing.
+    let (before, after) = if scribe.plain(&title, usize::MAX) == title { ("Fix ", "") } else { ("Fix “", "”") };
+    let room = TITLE_MAX - id.len() - (before.chars().count() + after.chars().count());
+    let what = match what.char_indices().nth(room) {
+        None => what,
+        Some(_) => what.chars().take(room - 1).collect::<String>().trim_end().to_owned() + "…",
     };
-    title + &id
+    format!("{before}{what}{after}{id}")
 }
 
 /// A trailer on one line, if it has the shape of one.

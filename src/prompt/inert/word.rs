@@ -159,11 +159,12 @@ pub(super) fn span(text: &str) -> String {
     if text.is_empty() { text } else { format!("`{}`", defuse(&text)) }
 }
 
-/// Puts a dot between a closing keyword and the reference that it would close.
+/// Puts a dot between a closing keyword and the reference that it would close, and into what would skip the checks.
 ///
 /// Sentry looks for keywords in the raw text of commits and pull requests, code or not: a keyword, white space, then
 /// a short id anywhere in the run of word characters, spaces and commas that follows, or an address (`find_referenced_groups`).
 pub(super) fn defuse(text: &str) -> String {
+    let text = &super::checks::kept(text);
     let mut out = String::with_capacity(text.len());
     for (at, c) in text.char_indices() {
         if c.is_whitespace() {
@@ -189,7 +190,7 @@ fn closes(rest: &str) -> bool {
     let rest = rest.trim_start();
     let run = rest.find(|c: char| !(c.is_ascii_alphanumeric() || c.is_whitespace() || matches!(c, '_' | '-' | ',')));
     let (run, after) = rest.split_at(run.unwrap_or(rest.len()));
-    run.contains('-') || after.starts_with("://") || after.starts_with(['#', '/', '!', ':'])
+    run.contains('-') || after.starts_with("://") || after.starts_with(['#', '/', '!'])
 }
 
 #[cfg(test)]
@@ -240,6 +241,7 @@ mod tests {
         assert_eq!(defuse("fix fixes A-1"), "fix · fixes · A-1");
         assert_eq!(defuse("resolved https://sentry.io/issues/1"), "resolved · https://sentry.io/issues/1");
         assert_eq!(defuse("the fix adds a check"), "the fix adds a check");
+        assert_eq!(defuse("Fix KeyError: 'total'"), "Fix KeyError: 'total'");
         assert_eq!(defuse(&defuse("fixes #1 and A-1")), defuse("fixes #1 and A-1"));
     }
 }

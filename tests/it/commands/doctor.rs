@@ -226,7 +226,7 @@ async fn a_token_that_may_not_see_pull_requests_is_named() {
     let refusal = Fault::message(403, "Resource not accessible by personal access token");
     service.github().fail_next_at("GET", "/repos/acme/web/pulls", refusal);
     let line = only_bad_line(&service.run(&["doctor"]).await);
-    assert!(line.contains("repository acme/web") && line.contains("*Pull requests: read*"), "{line}");
+    assert!(line.contains("repository acme/web") && line.contains("*Pull requests: write*"), "{line}");
 }
 
 #[tokio::test]

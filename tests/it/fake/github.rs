@@ -30,7 +30,7 @@ use tokio::task::{JoinHandle, JoinSet};
 pub(crate) use self::fault::Fault;
 use self::fault::Planned;
 use self::model::Model;
-pub(crate) use self::model::{Pull, State};
+pub(crate) use self::model::{Permission, Pull, State};
 
 /// Who the token belongs to.
 pub(crate) const LOGIN: &str = "patchwright-bot";
@@ -109,6 +109,16 @@ impl FakeGitHub {
     /// Makes a repository read-only.
     pub(crate) fn archive(&self, name: &str) {
         self.shared.model().repository_mut(name).expect("a repository").archived = true;
+    }
+
+    /// Takes a permission from the token.
+    pub(crate) fn withhold(&self, permission: Permission) {
+        self.shared.model().withheld.insert(permission);
+    }
+
+    /// Marks a pull request as ready for review, as a person would.
+    pub(crate) fn mark_ready(&self, number: u64) {
+        self.shared.model().pull_mut(number).expect("a pull request").draft = false;
     }
 
     /// Lets `login` be asked for reviews.

@@ -21,7 +21,7 @@ pub(crate) async fn is_kept_by(forge: &dyn Forge, sample: &Sample, close: impl F
 
 async fn another_text_takes_the_place_of_the_first(forge: &dyn Forge, sample: &Sample) {
     sample.commit("fix/text", "main");
-    let opened = forge.open_pull_request(&web(), &from("fix/text")).await.expect("opened");
+    let opened = forge.open_pull_request(&web(), &from("fix/text")).await.expect("opened").pull_request;
     let (title, body) = (Redacted::ours("Another title"), Redacted::ours("Another body"));
     forge.rewrite_pull_request(&web(), opened.number, &title, &body).await.expect("rewritten");
     assert_eq!(forge.pull_request(&web(), opened.number).await.expect("read"), opened, "more than the text changed");
@@ -52,6 +52,9 @@ async fn what_cannot_be_opened_is_refused_by_its_cause(forge: &dyn Forge, sample
     let no_base = NewPullRequest { base: "gone".to_owned(), ..from("fix/1") };
     let error = forge.open_pull_request(&web(), &no_base).await.expect_err("no such base");
     assert!(matches!(&error, ForgeError::Refused { what } if what.contains("`gone`")), "{error}");
+    sample.commit("orphan", "nothing-there");
+    let error = forge.open_pull_request(&web(), &from("orphan")).await.expect_err("unrelated");
+    assert!(matches!(&error, ForgeError::Refused { what } if what.contains("no history in common")), "{error}");
     let error = forge.pull_request(&web(), 4711).await.expect_err("no such pull request");
     assert!(matches!(error, ForgeError::NotFound { .. }), "{error}");
     assert_eq!(forge.find_pull_request(&web(), "fix/1").await.expect("a look"), None, "a refusal left something");
@@ -59,13 +62,15 @@ async fn what_cannot_be_opened_is_refused_by_its_cause(forge: &dyn Forge, sample
 
 async fn opening_twice_makes_one_draft(forge: &dyn Forge, sample: &Sample) -> u64 {
     let tip = sample.commit("fix/1", "main");
-    let opened = forge.open_pull_request(&web(), &from("fix/1")).await.expect("opened");
-    assert!(opened.draft);
+    let placed = forge.open_pull_request(&web(), &from("fix/1")).await.expect("opened");
+    let opened = placed.pull_request;
+    assert!(placed.created && opened.draft);
     assert_eq!((opened.state, &opened.head), (PullRequestState::Open, &tip));
     let again = forge.open_pull_request(&web(), &from("fix/1")).await.expect("found");
+    assert!(!again.created, "it may have another text");
     let found = forge.find_pull_request(&web(), "fix/1").await.expect("a look");
     let read = forge.pull_request(&web(), opened.number).await.expect("read");
-    assert_eq!((&again, found.as_ref(), &read), (&opened, Some(&opened), &opened));
+    assert_eq!((&again.pull_request, found.as_ref(), &read), (&opened, Some(&opened), &opened));
     opened.number
 }
 
@@ -76,7 +81,7 @@ async fn the_head_follows_the_branch(forge: &dyn Forge, sample: &Sample, number:
 
 async fn other_branches_get_other_numbers(forge: &dyn Forge, sample: &Sample, number: u64) {
     sample.commit("fix/10", "main");
-    let other = forge.open_pull_request(&web(), &from("fix/10")).await.expect("opened");
+    let other = forge.open_pull_request(&web(), &from("fix/10")).await.expect("opened").pull_request;
     assert_ne!(other.number, number);
     assert_eq!(forge.find_pull_request(&web(), "fix/1").await.expect("a look").map(|pull| pull.number), Some(number));
 }
@@ -85,7 +90,7 @@ async fn a_closed_one_is_found_and_not_reopened(forge: &dyn Forge, number: u64, 
     close(number);
     let found = forge.find_pull_request(&web(), "fix/1").await.expect("a look").expect("the closed one");
     assert_eq!((found.number, found.state), (number, PullRequestState::Closed));
-    let second = forge.open_pull_request(&web(), &from("fix/1")).await.expect("opened");
+    let second = forge.open_pull_request(&web(), &from("fix/1")).await.expect("opened").pull_request;
     assert_ne!(second.number, number);
     assert_eq!(forge.pull_request(&web(), number).await.expect("read").state, PullRequestState::Closed);
     let newest = forge.find_pull_request(&web(), "fix/1").await.expect("a look");

@@ -5,9 +5,9 @@
 use patchwright::job::{Job, JobId, Stage};
 use patchwright::outcome::{Abstained, Outcome};
 
-use crate::fake::github::{FakeGitHub, Fault};
+use crate::fake::github::{FakeGitHub, Fault, Permission};
 use crate::held::Held;
-use crate::program::{Described, FIXER, Service};
+use crate::program::{Described, FIXER, Service, alert, eventually};
 
 async fn on_github() -> Service {
     Described::with_agent(FIXER).on_github().start().await
@@ -61,6 +61,16 @@ async fn a_missing_permission_is_named() {
     github(&service).fail_next_at("POST", "/pulls", refusal);
     let message = failed_in(&service, Stage::Publish).await;
     assert!(message.contains("give the token *Pull requests: write*"), "{message}");
+}
+
+#[tokio::test]
+async fn whichever_permission_is_withheld_both_are_named() {
+    for permission in [Permission::PullRequests, Permission::Contents] {
+        let service = on_github().await;
+        github(&service).withhold(permission);
+        let message = failed_in(&service, Stage::Publish).await;
+        assert!(message.contains("*Contents: write*") && message.contains("*Pull requests: write*"), "{message}");
+    }
 }
 
 #[tokio::test]
@@ -120,8 +130,9 @@ async fn a_pull_request_that_is_there_already_is_adopted() {
     let before = github(&service).pulls("acme/web")[0].head.clone();
     // The lists before the attempt show nothing, so that the attempt itself meets the refusal.
     let empty = || Fault::Answer { status: 200, headers: Vec::new(), body: "[]".to_owned() };
-    github(&service).fail_next_at("GET", "/pulls", empty());
-    github(&service).fail_next_at("GET", "/pulls", empty());
+    for _look in ["before the agent", "before the push", "before the attempt"] {
+        github(&service).fail_next_at("GET", "/pulls", empty());
+    }
     let job = again(&service, job.id, &["--fresh"]).await;
     assert!(matches!(job.outcome, Some(Outcome::Opened { .. })), "{:?}", job.outcome);
     let refused = |request: &&crate::fake::github::Received| request.method == "POST" && request.status == Some(422);
@@ -129,6 +140,53 @@ async fn a_pull_request_that_is_there_already_is_adopted() {
     let pulls = github(&service).pulls("acme/web");
     assert_eq!(pulls.len(), 1);
     assert_ne!(pulls[0].head, before, "the new change was not pushed");
+    assert_eq!(github(&service).count("PATCH", "/pulls/1"), 1, "the text was left as it was");
+}
+
+#[tokio::test]
+async fn a_text_that_could_not_be_brought_up_to_date_is_by_the_next_run_that_pushes_nothing() {
+    let held = Held::new();
+    held.go();
+    let service = Described::with_agent(&held.counting_agent()).on_github().start().await;
+    let job = opened(&service).await;
+    assert!(github(&service).pulls("acme/web")[0].body.contains("run 1"));
+    github(&service).fail_next_at("PATCH", "/pulls/1", Fault::message(422, "Validation Failed"));
+    let failed = again(&service, job.id, &["--fresh"]).await;
+    assert!(matches!(failed.outcome, Some(Outcome::Failed { stage: Stage::Publish, .. })), "{:?}", failed.outcome);
+    assert!(github(&service).pulls("acme/web")[0].body.contains("run 1"), "the refusal had an effect");
+
+    let job = again(&service, job.id, &[]).await;
+    assert!(matches!(job.outcome, Some(Outcome::Opened { .. })), "{:?}", job.outcome);
+    assert!(github(&service).pulls("acme/web")[0].body.contains("run 2"));
+    assert_eq!(held.times("agent"), 2);
+}
+
+#[tokio::test]
+async fn a_pull_request_that_a_person_marked_ready_is_never_replaced_and_no_agent_is_paid_for_it() {
+    let held = Held::new();
+    held.go();
+    let service = Described::with_agent(&held.agent()).on_github().start().await;
+    let job = opened(&service).await;
+    let before = github(&service).pulls("acme/web")[0].head.clone();
+    github(&service).mark_ready(1);
+    let job = again(&service, job.id, &["--fresh"]).await;
+    let Some(Outcome::Abstained { why: Abstained::TakenOver { url } }) = &job.outcome else {
+        panic!("{:?}", job.outcome)
+    };
+    assert!(url.ends_with("/pull/1"), "{url}");
+    assert_eq!((github(&service).pulls("acme/web")[0].head.clone(), held.times("agent")), (before, 1));
+}
+
+#[tokio::test]
+async fn a_limit_of_git_hands_the_job_back_for_a_minute() {
+    let service = on_github().await;
+    let limit = Fault::SecondaryLimit { status: 429, retry_after: Some(60) };
+    github(&service).fail_next_at("POST", "/git-receive-pack", limit);
+    let before = patchwright::clock::now();
+    let job = service.post("event_alert", &alert("1", "rule")).await.job();
+    let minute = before + chrono::TimeDelta::seconds(60);
+    let back = eventually(async || (service.job(job).await.run_after >= minute).then_some(()));
+    assert!(back.await.is_some(), "{}", service.history(job).await);
 }
 
 #[tokio::test]
@@ -212,7 +270,8 @@ async fn a_branch_with_a_persons_commit_is_left_as_it_is() {
     let Some(Outcome::Abstained { why: Abstained::Unpublishable { what } }) = &job.outcome else {
         panic!("{:?}", job.outcome)
     };
-    assert!(what.contains("which Patchwright did not make; delete or rename the branch"), "{what}");
+    assert!(what.contains("which this Patchwright does not know; delete or rename the branch"), "{what}");
     assert_eq!(service.repo.tip("patchwright/sentry-1"), Some(theirs));
+    assert!(!service.history(job.id).await.contains("agent `test` starts"), "an agent was paid for nothing");
     assert!(github(&service).pulls("acme/web").is_empty());
 }

@@ -52,6 +52,7 @@ async fn what_the_api_knows_reaches_the_prompt_and_the_pull_request() {
     for evidence in ["WEB-1F", "DivisionByZero", "Say what it does"] {
         assert!(body.contains(evidence), "`{evidence}` is missing:\n{body}");
     }
+    assert!(body.trim_end().ends_with("\n\nFixes WEB-1F"), "{body}");
 }
 
 #[tokio::test]

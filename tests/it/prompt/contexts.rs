@@ -297,6 +297,8 @@ pub(super) fn facts(context: &Context) -> PullRequestFacts {
         ],
         base_commit: "0123456789abcdef0123456789abcdef01234567".to_owned(),
         base_branch: "main".to_owned(),
+        branch: "patchwright/sentry-4711".to_owned(),
+        in_files: false,
         suspects: context.suspects.value().cloned().unwrap_or_default(),
         missing: vec!["The trace could not be had: no Sentry token is configured.".to_owned()],
         trailers: vec!["Team: payments".to_owned()],
@@ -319,6 +321,7 @@ pub(super) fn hostile_facts(attack: &str) -> PullRequestFacts {
     facts.agent.clone_from(&attack);
     facts.grade = Some(attack.clone());
     facts.base_branch.clone_from(&attack);
+    facts.branch.clone_from(&attack);
     facts.base_commit.clone_from(&attack);
     facts.missing = vec![attack.clone(); 30];
     facts.changes = vec![ChangedFile { path: attack.clone(), added: 1, removed: 1 }; 100];

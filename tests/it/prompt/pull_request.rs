@@ -118,6 +118,8 @@ fn assert_inert(markdown: &str) {
         "a commit in:\n{markdown}"
     );
     assert_eq!(closed_by_sentry(markdown), Vec::<String>::new(), "closes something:\n{markdown}");
+    let marks = markdown.to_lowercase();
+    assert!(!marks.contains("[skip ci]") && !marks.contains("***no_ci***"), "skips the checks:\n{markdown}");
     assert!(!markdown.contains(['\u{202e}', '\u{200b}', '\u{2066}', '\u{e0041}']));
 }
 
@@ -164,6 +166,33 @@ proptest! {
 }
 
 #[test]
+fn a_title_begins_with_what_it_fixes_and_closes_nothing_by_it() {
+    let prompts = Prompts::load(None).unwrap();
+    let title = |kind: &str, value: &str, function: Option<&str>| {
+        let mut facts = facts(&full());
+        let exceptions = &mut facts.event.as_mut().unwrap().exceptions;
+        (exceptions[0].kind, exceptions[0].value) = (kind.to_owned(), value.to_owned());
+        for frame in exceptions.iter_mut().flat_map(|exception| &mut exception.frames) {
+            frame.function = function.map(str::to_owned);
+        }
+        let title = prompts.pull_request(&Redactor::default(), &facts).unwrap().title.into_inner();
+        assert!(closed_by_sentry(&title).is_empty() && title.chars().count() <= TITLE_MAX, "{title}");
+        title
+    };
+    for (kind, value, function, expected) in [
+        ("KeyError", "'total'", None, "Fix KeyError: 'total' (WEB-1F)"),
+        ("KeyError", "", None, "Fix KeyError (WEB-1F)"),
+        ("TypeError", "Cannot read 'x'", None, "Fix TypeError: Cannot read 'x' (WEB-1F)"),
+        ("std::bad_alloc", "x", Some("ns::f"), "Fix std::bad_alloc in ns::f (WEB-1F)"),
+        ("TypeError", "x", Some("get-user"), "Fix “TypeError in get-user” (WEB-1F)"),
+        ("Fixes OTHER-1", "x", None, "Fix Fixes · OTHER-1: x (WEB-1F)"),
+    ] {
+        assert_eq!(title(kind, value, function), expected);
+    }
+    assert!(title("TypeError", "x", Some(&"get-user ".repeat(20))).ends_with("…” (WEB-1F)"));
+}
+
+#[test]
 fn the_command_that_does_a_job_again_names_the_issue_or_else_the_job() {
     let prompts = Prompts::load(None).unwrap();
     let body = |facts| prompts.pull_request(&Redactor::default(), &facts).unwrap().body.into_inner();
@@ -185,7 +214,7 @@ fn a_pull_request_of_nothing_but_attacks_closes_only_its_own_issue() {
         let message = prompts.commit_message(&Redactor::default(), &facts).unwrap();
         for text in [text.title.as_str(), text.body.as_str(), message.as_str()] {
             let closed = closed_by_sentry(text);
-            assert!(closed.iter().all(|id| id == "WEB-1F" || id == "Patchwright-Job"), "{closed:?} in:\n{text}");
+            assert!(closed.iter().all(|id| id == "WEB-1F"), "{closed:?} in:\n{text}");
         }
         assert!(text.body.as_str().ends_with("\n\nFixes WEB-1F"), "{}", text.body.as_str());
     }
@@ -206,9 +235,7 @@ fn the_body_fits_a_forge_even_if_everybody_writes_as_much_as_they_can() {
 fn a_secret_in_the_agents_words_is_redacted_before_it_is_cut_or_escaped() {
     let secret = "sk_live_0123456789abcdef0123456789abcdef";
     let redactor = Redactor::new(&[secret]);
-    if redactor.text(secret).as_str().contains(secret) {
-        return; // The redactor of this build knows no secrets, so there is nothing to see here.
-    }
+    assert!(!redactor.text(secret).as_str().contains(secret));
     let mut facts = facts(&full());
     facts.claims.summary = Some(format!("{} {secret}", "x".repeat(2_980)));
     let text = Prompts::load(None).unwrap().pull_request(&redactor, &facts).unwrap();

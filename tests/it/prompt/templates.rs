@@ -9,7 +9,7 @@ use std::fs;
 use patchwright::prompt::Prompts;
 use patchwright::redact::Redactor;
 
-use super::contexts::{brief, clean, full, prompt};
+use super::contexts::{brief, clean, facts, full, prompt};
 
 #[test]
 fn the_built_in_templates_pass_their_own_check() {
@@ -73,6 +73,22 @@ fn a_template_without_the_evidence_the_result_file_or_the_verdict_is_refused() {
     assert!(error.contains("{{ result_file }}"), "{error}");
     let error = error_with("pull_request.md.j2", "{{ fixes }}");
     assert!(error.contains("{{ verdict }}"), "{error}");
+}
+
+const LONG: &str = "{{ verdict }} {{ fixes }}{% for t in agent_tests %}{% for i in range(TIMES) %}house rules line 20 {% endfor %}{% endfor %}";
+
+#[test]
+fn a_template_that_makes_too_long_a_body_is_refused_at_the_start_and_never_after_the_agent() {
+    let error = error_with("pull_request.md.j2", &LONG.replace("TIMES", "3200"));
+    assert!(error.starts_with("DIR/pull_request.md.j2 makes a text of ") && error.contains("60000"), "{error}");
+
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("pull_request.md.j2"), LONG.replace("TIMES", "900")).unwrap();
+    let prompts = Prompts::load(Some(dir.path())).unwrap();
+    prompts.check().unwrap();
+    let mut facts = facts(&full());
+    facts.claims.tests = vec!["test_total".to_owned(); 10];
+    assert!(prompts.pull_request(&Redactor::default(), &facts).unwrap().body.as_str().len() > 65_536);
 }
 
 #[test]

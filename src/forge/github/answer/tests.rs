@@ -11,7 +11,7 @@ fn answer(status: u16, headers: &[(&'static str, &str)], body: &str) -> Answer {
 
 fn action() -> Action {
     let what = "open a pull request in acme/web".to_owned();
-    Action { what, needs: "*Pull requests: write* and *Contents: write*", signed_in: true }
+    Action { what, signed_in: true }
 }
 
 fn message(text: &str) -> String {
@@ -26,7 +26,7 @@ fn variant(error: &ForgeError) -> String {
 
 #[test]
 fn every_answer_becomes_the_callers_decision_and_a_sentence_to_act_on() {
-    let table: [(Answer, &str, &str); 14] = [
+    let table: [(Answer, &str, &str); 15] = [
         (answer(401, &[], &message("Bad credentials")), "Unauthorized", "wrong, expired or revoked"),
         (
             answer(403, &[], &message("Resource not accessible by personal access token")),
@@ -41,6 +41,7 @@ fn every_answer_becomes_the_callers_decision_and_a_sentence_to_act_on() {
         (answer(403, &[("x-github-sso", "required; url=https://x")], &message("SAML")), "Forbidden", "Configure SSO"),
         (answer(403, &[], &message("Repository was archived so is read-only.")), "Refused", "unarchive"),
         (answer(404, &[("x-github-request-id", "AB:12")], &message("Not Found")), "NotFound", "request AB:12"),
+        (answer(409, &[], &message("Git Repository is empty.")), "Unavailable", "trying again later"),
         (answer(410, &[], &message("Issues are disabled for this repo")), "NotFound", "Issues are disabled"),
         (answer(422, &[], &message("Validation Failed")), "Refused", "Validation Failed"),
         (answer(451, &[], &message("Repository access blocked")), "Forbidden", "access blocked"),
@@ -48,7 +49,7 @@ fn every_answer_becomes_the_callers_decision_and_a_sentence_to_act_on() {
         (answer(408, &[], ""), "Unavailable", "408"),
         (answer(502, &[], "<html><body>Unicorn!</body></html>"), "Unavailable", "502 (an HTML page)"),
         (answer(503, &[], &message("Service unavailable")), "Unavailable", "GitHub's side"),
-        (answer(403, &[], &message("You have exceeded a secondary rate limit.")), "RateLimited", "asking again after"),
+        (answer(403, &[], &message("You have exceeded a secondary rate limit.")), "RateLimited", "the limit ends at "),
     ];
     for (answer, expected, words) in table {
         let error = answer.refusal(&action());
@@ -56,6 +57,15 @@ fn every_answer_becomes_the_callers_decision_and_a_sentence_to_act_on() {
         let text = error.to_string();
         assert!(text.starts_with("cannot open a pull request in acme/web: GitHub answered "), "{text}");
         assert!(text.contains(words), "{text}");
+    }
+}
+
+#[test]
+fn whatever_call_fails_the_advice_names_both_permissions() {
+    let action = Action { what: "list the pull requests of acme/web".to_owned(), signed_in: true };
+    for status in [401, 403, 404] {
+        let error = answer(status, &[], &message("No")).refusal(&action).to_string();
+        assert!(error.contains("*Pull requests: write*") && error.contains("*Contents: write*"), "{error}");
     }
 }
 
@@ -72,10 +82,7 @@ fn without_a_token_the_sentence_says_where_to_put_one() {
 #[test]
 fn a_rate_limit_waits_for_what_it_names_and_for_a_minute_where_it_names_nothing() {
     let now = crate::clock::now();
-    let wait = |answer: Answer| {
-        let reason = answer.reason();
-        answer.retry_at(&reason, now).map(|at| (at - now).num_seconds())
-    };
+    let wait = |answer: Answer| answer.retry_at(now).map(|at| (at - now).num_seconds());
     let in_90 = (now + TimeDelta::seconds(91)).timestamp().to_string();
     let date = (now + TimeDelta::seconds(120)).to_rfc2822();
     let spent = |reset: &'static str| vec![("x-ratelimit-remaining", "0"), ("x-ratelimit-reset", reset)];

@@ -11,7 +11,7 @@ use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 use url::form_urlencoded;
 
-use super::model::{Model, Pull, Repo, State};
+use super::model::{Model, Permission, Pull, Repo, State};
 use super::{LOGIN, Shared};
 
 /// A refusal with GitHub's usual body.
@@ -67,6 +67,9 @@ pub(super) fn answer(shared: &Shared, method: &Method, uri: &Uri, body: &Bytes) 
         (_, Ok(input @ Value::Object(_))) => input,
         _ => return problem(400, "Problems parsing JSON"),
     };
+    if method != Method::GET && model.withheld.contains(&Permission::PullRequests) {
+        return problem(403, "Resource not accessible by personal access token");
+    }
     let query: BTreeMap<String, String> =
         form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes()).into_owned().collect();
     let number = |text: &&str| text.parse::<u64>().unwrap_or(0);
@@ -77,6 +80,13 @@ pub(super) fn answer(shared: &Shared, method: &Method, uri: &Uri, body: &Bytes) 
         (verb, ["pulls", n]) if matches!(verb, "GET" | "PATCH") => {
             on_pull(&mut model, &repository, number(n), |pull| {
                 if verb == "PATCH" {
+                    if repository.archived {
+                        return problem(403, "Repository was archived so is read-only.");
+                    }
+                    let text = |field: &str| input[field].as_str().unwrap_or_default().to_owned();
+                    if let Some(refusal) = too_long(&text("title"), &text("body")) {
+                        return refusal;
+                    }
                     patch(pull, &input);
                 }
                 Json(pull_json(&api, &repository, pull)).into_response()
@@ -186,15 +196,16 @@ fn create(model: &mut Model, api: &str, repository: &Repo, input: &Value) -> Res
     if title.trim().is_empty() {
         return invalid(&[json!({ "resource": "PullRequest", "code": "missing_field", "field": "title" })]);
     }
-    if title.chars().count() > 256 {
-        return invalid_custom("Issue", "title is too long (maximum is 256 characters)");
-    }
-    if body.chars().count() > 65_536 {
-        return invalid_custom("Issue", "body is too long (maximum is 65536 characters)");
+    if let Some(refusal) = too_long(&title, &body) {
+        return refusal;
     }
     let there = |pull: &Pull| pull.state == State::Open && pull.branch == branch && pull.base == base;
     if model.pulls_of(&repository.full_name()).iter().any(there) {
         let text = format!("A pull request already exists for {}:{branch}.", repository.owner);
+        return invalid_custom("PullRequest", &text);
+    }
+    if !repository.related(head, base_tip) {
+        let text = format!("The {branch} branch has no history in common with {base}");
         return invalid_custom("PullRequest", &text);
     }
     if repository.ahead(head, base_tip) == 0 {
@@ -216,6 +227,13 @@ fn create(model: &mut Model, api: &str, repository: &Repo, input: &Value) -> Res
     let answer = (StatusCode::CREATED, Json(pull_json(api, repository, &pull))).into_response();
     model.add_pull(pull);
     answer
+}
+
+fn too_long(title: &str, body: &str) -> Option<Response> {
+    if title.chars().count() > 256 {
+        return Some(invalid_custom("Issue", "title is too long (maximum is 256 characters)"));
+    }
+    (body.chars().count() > 65_536).then(|| invalid_custom("Issue", "body is too long (maximum is 65536 characters)"))
 }
 
 /// `draft` cannot be changed this way.

@@ -10,6 +10,7 @@ use axum::response::IntoResponse;
 use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
 
+use super::model::Permission;
 use super::{LOGIN, Shared, api};
 
 /// `/owner/name.git/…`
@@ -46,6 +47,18 @@ pub(super) async fn serve(
         }
         (None, None) => return api::problem(404, "Not Found").into_response(),
     };
+    if rest == "/git-receive-pack" || query.contains("service=git-receive-pack") {
+        let withheld = shared.model().withheld.contains(&Permission::Contents);
+        let refusal = match (repository.archived, withheld) {
+            (true, _) => "This repository was archived so it is read-only.".to_owned(),
+            (false, true) => format!("Permission to {}.git denied to {LOGIN}.", repository.full_name()),
+            (false, false) => String::new(),
+        };
+        if !refusal.is_empty() {
+            let plain = Response::builder().status(403).header("content-type", "text/plain");
+            return plain.body(Body::from(refusal)).expect("sound");
+        }
+    }
     let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let mut child = Command::new("git")
         .arg("http-backend")

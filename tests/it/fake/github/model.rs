@@ -14,6 +14,17 @@ pub(super) struct Model {
     renamed: BTreeMap<String, String>,
     pulls: BTreeMap<u64, Pull>,
     pub(super) collaborators: BTreeSet<String>,
+    /// What the token was not given.
+    pub(super) withheld: BTreeSet<Permission>,
+}
+
+/// A permission of a fine-grained token.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(crate) enum Permission {
+    /// *Contents: write*.
+    Contents,
+    /// *Pull requests: write*.
+    PullRequests,
 }
 
 #[derive(Clone, Debug)]
@@ -120,6 +131,11 @@ impl Repo {
     pub(super) fn tip(&self, branch: &str) -> Option<Oid> {
         let git = Repository::open_bare(&self.path).expect("a bare repository");
         git.refname_to_id(&format!("refs/heads/{branch}")).ok()
+    }
+
+    /// Whether the two have a commit in common.
+    pub(super) fn related(&self, head: Oid, base: Oid) -> bool {
+        Repository::open_bare(&self.path).expect("a bare repository").merge_base(head, base).is_ok()
     }
 
     /// How many commits `head` has that `base` has not.
