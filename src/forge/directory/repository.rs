@@ -69,7 +69,7 @@ impl Bare {
                 what: format!("cannot open a pull request in {id}: `{branch}` has no history in common with `{base}`"),
             }),
             // libgit2 cannot read every old commit that git can. A person sees what there is to merge.
-            Err(error) if matches!(error.class(), ErrorClass::Invalid | ErrorClass::Object) => Ok(()),
+            Err(error) if is_unreadable(&error) => Ok(()),
             Err(error) => Err(failed(id, "compare its branches", &error)),
         }
     }
@@ -78,7 +78,11 @@ impl Bare {
     pub(super) fn holds(&self, branch: &str, commit: &str) -> Result<bool, ForgeError> {
         let Some(tip) = self.branch_tip(branch)? else { return Ok(false) };
         let look = |commit: Oid| Ok(tip == commit || self.git.graph_descendant_of(tip, commit)?);
-        Oid::from_str(commit).and_then(look).map_err(|error| failed(&self.id, "look for a merge", &error))
+        match Oid::from_str(commit).and_then(look) {
+            // As above; a merge that cannot be seen is one that a person has to write into the record.
+            Err(error) if is_unreadable(&error) => Ok(false),
+            looked => looked.map_err(|error| failed(&self.id, "look for a merge", &error)),
+        }
     }
 
     /// Makes the ref of a pull request point to its branch, and says to what; it stays where it is when the branch was
@@ -136,6 +140,11 @@ impl Bare {
             Err(error) => Err(failed(&self.id, &format!("read {name}"), &error)),
         }
     }
+}
+
+/// Whether libgit2 stumbled over an old commit that git can read.
+fn is_unreadable(error: &git2::Error) -> bool {
+    matches!(error.class(), ErrorClass::Invalid | ErrorClass::Object)
 }
 
 fn pull_ref(number: u64) -> String {
